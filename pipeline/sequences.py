@@ -1,0 +1,121 @@
+"""Batches of sequences, and the loader that groups sequences of like length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """Sequences padded at their ends to one length T.
+
+    `features` (B, T, D) float; `lengths` (B,) int64, the real steps of each, in [1, T];
+    `targets` (B,) classes or (B, C) numbers; `indices` (B,) the sequences' places in their set.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    targets: Tensor
+    indices: Tensor
+
+    def __post_init__(self) -> None:
+        batch, steps, _ = self.features.shape
+        assert self.lengths.shape == self.indices.shape == (batch,)
+        assert len(self.targets) == batch
+        assert 1 <= int(self.lengths.min()) <= int(self.lengths.max()) <= steps
+
+    def pin_memory(self) -> SequenceBatch:
+        """The same batch in page-locked memory; the loader calls it before a copy to a GPU."""
+        return self._map(Tensor.pin_memory)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> SequenceBatch:
+        """The same batch on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> SequenceBatch:
+        return SequenceBatch(
+            change(self.features), change(self.lengths), change(self.targets), change(self.indices)
+        )
+
+
+class SequenceSet(Protocol):
+    """Sequences that can be read by their places, a whole batch at a time."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """(N,) int64: the number of steps of every sequence."""
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether reading a batch needs no disk, so that loading workers would only cost."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Sequence[int]) -> SequenceBatch: ...
+
+
+def pad_sequences(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, T, D) float32 padded with zeros, and the lengths (B,), of B sequences (T_i, D)."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    features = torch.zeros(len(sequences), int(lengths.max()), sequences[0].shape[1])
+    for row, sequence in zip(features, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return features, lengths
+
+
+class LengthGroupedBatches(Sampler[list[int]]):
+    """Batches of indices whose sequences have like lengths, so that little is padded.
+
+    With a seed, every epoch draws anew: lengths are blurred by a factor in 1 ± `blur`, the indices
+    sorted by them and cut, and the batches shuffled. The draw is a function of (seed, epoch) alone,
+    so that a resumed training sees the batches of an uninterrupted one. Without a seed: by length.
+    """
+
+    def __init__(
+        self, lengths: Tensor, batch_size: int, *, seed: int | None, blur: float = 0.05
+    ) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._blur = blur
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next; Lightning calls it."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._lengths) / self._batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        keys, order = self._lengths.double(), torch.arange(len(self))
+        if self._seed is not None:
+            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+            draws = torch.rand(len(keys), generator=generator, dtype=torch.float64)
+            keys = keys * (1.0 + self._blur * (2.0 * draws - 1.0))
+            order = torch.randperm(len(self), generator=generator)
+        batches = torch.split(torch.argsort(keys, stable=True), self._batch_size)
+        for place in order.tolist():
+            yield batches[place].tolist()
+
+
+def make_loader(
+    sequences: SequenceSet, batch_size: int, *, seed: int | None, num_workers: int = 0
+) -> DataLoader[SequenceBatch]:
+    """A loader of SequenceBatches: shuffled by `seed`, or by length without one."""
+    return DataLoader(
+        sequences,  # type: ignore[arg-type]
+        sampler=LengthGroupedBatches(sequences.lengths, batch_size, seed=seed),
+        batch_size=None,  # the sampler gives whole batches
+        num_workers=num_workers,
+        multiprocessing_context="spawn" if num_workers else None,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
