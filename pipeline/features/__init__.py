@@ -1,0 +1,34 @@
+"""The feature store: a folder of HDF5 shards, an index through which they read as one file.
+
+Every shard is written as `*.part` and renamed when it is whole, so a kill loses only the shard
+being written. `index.h5` links to the clips in the shards and appears when all of them are there.
+"""
+
+from pipeline.features.files import (
+    INDEX,
+    SPEC,
+    claim_store,
+    read_shard,
+    read_spec,
+    write_index,
+    write_text,
+)
+from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
+from pipeline.features.store import FeatureStore
+from pipeline.features.writers import FeatureWriter, ShardWriter
+
+__all__ = [
+    "INDEX",
+    "SPEC",
+    "ClipRecord",
+    "Failure",
+    "FeatureSpec",
+    "FeatureStore",
+    "FeatureWriter",
+    "ShardWriter",
+    "claim_store",
+    "read_shard",
+    "read_spec",
+    "write_index",
+    "write_text",
+]

@@ -1,0 +1,111 @@
+"""The files of a store: its spec, its shards, its index."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+
+from pipeline.clips import Clip
+from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
+
+INDEX = "index.h5"
+SPEC = "spec.json"
+FORMAT = "clip features 1"
+
+
+def claim_store(folder: Path, spec: FeatureSpec) -> None:
+    """Make the store of `spec`, or check that the one in `folder` was made with it.
+
+    Raises ValueError naming every difference: features of two kinds never mix.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SPEC
+    if not path.exists():
+        write_text(path, spec.to_json())
+        return
+    differences = read_spec(folder).differences(spec)
+    if differences:
+        raise ValueError(
+            f"{folder} was made with {'; '.join(differences)}.\n"
+            f"Extract with the options and versions it was made with, or into another folder with "
+            f"--out."
+        )
+
+
+def read_spec(folder: Path) -> FeatureSpec:
+    """The spec of the store in `folder`; ValueError where there is none that can be read."""
+    path = folder / SPEC
+    if not path.is_file():
+        what = "no spec.json" if folder.is_dir() else "no such folder"
+        raise ValueError(
+            f"{folder}: expected a feature store, found {what}.\n"
+            f"Make one with: python -m extract --videos VIDEOS --out {folder}"
+        )
+    try:
+        return FeatureSpec.from_json(path.read_text())
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, whatever happens meanwhile."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def read_shard(
+    folder: Path, name: str
+) -> tuple[FeatureSpec, tuple[ClipRecord, ...], tuple[Failure, ...]]:
+    """The spec, the clips and the failures of one complete shard."""
+    with open_file(folder / f"{name}.h5") as file:
+        spec = FeatureSpec.from_json(file.attrs["spec"])
+        records = tuple(ClipRecord.from_attributes(d.attrs) for d in file["clips"].values())
+        failures = []
+        for group in file["failures"].values():
+            content = dict(group.attrs)
+            reason, num_bytes = content.pop("reason"), int(content.pop("num_bytes"))
+            failures.append(Failure(Clip(**content), reason, num_bytes))
+    return spec, records, tuple(failures)
+
+
+def write_index(folder: Path, spec: FeatureSpec, shards: Sequence[str]) -> None:
+    """Write `index.h5`: a link to every clip of these shards, with all records beside them."""
+    part = folder / f"{INDEX}.{os.getpid()}.part"
+    try:
+        with h5py.File(part, "w", libver="v110") as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["spec"] = spec.to_json()
+            links = file.create_group("clips")
+            lines = []
+            for name in shards:
+                _, records, _ = read_shard(folder, name)
+                for record in records:
+                    link = h5py.ExternalLink(f"{name}.h5", f"/clips/{record.clip.id}")
+                    links[record.clip.id] = link
+                    lines.append(json.dumps({**record.to_attributes(), "shard": name}))
+            file.create_dataset("records", data=lines, dtype=h5py.string_dtype())
+        part.replace(folder / INDEX)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def open_file(path: Path) -> h5py.File:
+    """A file of a store, open for reading; ValueError where it is missing, damaged or foreign."""
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing: run the same `python -m extract` again.") from error
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read as HDF5 ({error}).\n"
+            f"Delete it and run the same `python -m extract` again: only its clips are done anew."
+        ) from error
+    if file.attrs.get("format") != FORMAT:
+        file.close()
+        raise ValueError(f"{path}: expected a file of the form {FORMAT!r}, found another.")
+    return file

@@ -1,0 +1,126 @@
+"""How the features of a store were made, and what is known of each clip in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from pipeline.clips import Clip, Problem
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """How the features of a store were made: equal specs mean features that may be mixed.
+
+    `dim` numbers per frame, stored as `dtype`; frames 0, stride, 2 * stride, ... were encoded.
+    `compute` is the arithmetic of the encoder. `weights` is for people: the digest decides.
+    """
+
+    backbone: str
+    dim: int
+    features: str = "pool"
+    weights: str = field(default="", compare=False)
+    weights_digest: str = ""
+    preprocessing: str = ""
+    decoder: str = ""
+    stride: int = 1
+    dtype: str = "float16"
+    compute: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dim < 1 or self.stride < 1:
+            raise ValueError(
+                f"FeatureSpec: expected dim and stride of 1 or more, "
+                f"found dim={self.dim}, stride={self.stride}."
+            )
+        if self.dtype not in ("float16", "float32"):
+            raise ValueError(f"FeatureSpec.dtype: expected float16 or float32, found {self.dtype}.")
+
+    def differences(self, other: FeatureSpec, *, with_versions: bool = True) -> list[str]:
+        """`name=mine, not theirs` for every field that differs; versions only if asked."""
+        return [
+            f"{f.name}={getattr(self, f.name)}, not {getattr(other, f.name)}"
+            for f in fields(self)
+            if f.compare and (with_versions or f.name != "versions")
+            if getattr(self, f.name) != getattr(other, f.name)
+        ]
+
+    def digest(self) -> str:
+        """16 hex digits that are equal when `differences(..., with_versions=False)` is empty."""
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        del content["versions"]
+        return hashlib.blake2b(
+            json.dumps(content, sort_keys=True).encode(), digest_size=8
+        ).hexdigest()
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureSpec:
+        content = json.loads(text)
+        known = {f.name for f in fields(cls)}
+        if (
+            not isinstance(content, dict)
+            or set(content) - known
+            or not {"backbone", "dim"} <= set(content)
+        ):
+            raise ValueError(f"expected a feature spec with the keys {', '.join(sorted(known))}.")
+        return cls(**content)
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """What a store knows of a clip beside its features.
+
+    `num_frames` were decoded where the file's header promised `num_header_frames` (None: no
+    promise); of these, every stride-th was encoded: `num_steps` rows. `problem` is "" for a whole
+    clip. `num_bytes` and `digest` are of the video file, to see later whether it changed.
+    """
+
+    clip: Clip
+    num_steps: int
+    num_frames: int
+    fps: float
+    num_header_frames: int | None = None
+    decoder: str = ""
+    problem: str = ""
+    num_bytes: int = -1
+    digest: str = ""
+
+    @property
+    def is_truncated(self) -> bool:
+        return bool(self.problem)
+
+    def to_attributes(self) -> dict[str, str | int | float]:
+        """Plain numbers and strings for HDF5; -1 stands for an unknown header count."""
+        content = {**asdict(self.clip), **asdict(self)}
+        del content["clip"]
+        header = self.num_header_frames
+        return {**content, "num_header_frames": -1 if header is None else header}
+
+    @classmethod
+    def from_attributes(cls, content: Mapping[str, Any]) -> ClipRecord:
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in content.items()}
+        plain.pop("frame_indices", None)
+        clip = Clip(**{f.name: plain.pop(f.name) for f in fields(Clip)})
+        header = plain.pop("num_header_frames")
+        return cls(clip=clip, num_header_frames=None if header < 0 else header, **plain)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that gave no features, kept in its shard so that resuming knows it was tried."""
+
+    clip: Clip
+    reason: str
+    num_bytes: int
+
+    def as_problem(self) -> Problem:
+        return Problem(self.clip.path, self.clip.id, self.clip.label, self.reason)

@@ -1,0 +1,170 @@
+"""Writing a store: a shard at a time, or features made elsewhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.clips import Clip
+from pipeline.features.files import FORMAT, INDEX, claim_store, write_index
+from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
+
+# Frames of a clip held until they are written; a longer clip becomes a chunked dataset.
+_BUFFER_FRAMES = 4096
+
+
+class ShardWriter:
+    """Writes one shard; the file appears under its name when the block ends without an error.
+
+    with ShardWriter(folder, "shard-0000", spec) as shard:
+        shard.append(rows)          # (n, D), as often as wanted
+        shard.finish(record)        # the rows so far are this clip's
+    """
+
+    def __init__(self, folder: Path, name: str, spec: FeatureSpec) -> None:
+        self._path = folder / f"{name}.h5"
+        self._part = folder / f"{name}.h5.part"
+        self._spec = spec
+        self._rows: list[NDArray[np.generic]] = []
+        self._num_buffered = 0
+        self._open_clip: h5py.Dataset | None = None
+
+    def __enter__(self) -> Self:
+        self._file = h5py.File(self._part, "w", libver="v110", track_order=False)
+        self._file.attrs["format"] = FORMAT
+        self._file.attrs["spec"] = self._spec.to_json()
+        self._file.create_group("clips")
+        self._file.create_group("failures")
+        return self
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Add rows (n, D) to the clip being written; ValueError if any is not finite."""
+        if rows.ndim != 2 or rows.shape[1] != self._spec.dim:
+            raise ValueError(f"expected features (T, {self._spec.dim}), found {rows.shape}.")
+        with np.errstate(over="ignore"):
+            stored = rows.astype(self._spec.dtype)
+        if not np.isfinite(stored).all():
+            raise ValueError(
+                f"features of {rows.shape} hold NaN or infinity, or numbers too large for "
+                f"{self._spec.dtype} (largest {np.abs(rows).max():.4g})."
+            )
+        self._rows.append(stored)
+        self._num_buffered += len(stored)
+        if self._num_buffered >= _BUFFER_FRAMES:
+            self._flush()
+
+    def discard(self) -> None:
+        """Forget the clip being written."""
+        self._rows, self._num_buffered = [], 0
+        if self._open_clip is not None:
+            del self._file["open clip"]
+            self._open_clip = None
+
+    def finish(self, record: ClipRecord) -> None:
+        """End the clip being written: `record` says which it is."""
+        name = f"clips/{record.clip.id}"
+        if self._open_clip is not None:
+            self._flush()
+            self._file.move("open clip", name)
+            dataset = self._open_clip
+        else:
+            dataset = self._file.create_dataset(name, data=np.concatenate(self._rows))
+        assert len(dataset) == record.num_steps
+        for key, value in record.to_attributes().items():
+            dataset.attrs[key] = value
+        if self._spec.stride > 1:
+            dataset.attrs["frame_indices"] = np.arange(record.num_steps) * self._spec.stride
+        self._rows, self._num_buffered, self._open_clip = [], 0, None
+
+    def record_failure(self, failure: Failure) -> None:
+        """Note a clip that gave no features."""
+        self.discard()
+        group = self._file["failures"].create_group(failure.clip.id)
+        content = {**asdict(failure.clip), "reason": failure.reason, "num_bytes": failure.num_bytes}
+        for key, value in content.items():
+            group.attrs[key] = value
+
+    def _flush(self) -> None:
+        rows = np.concatenate(self._rows)
+        if self._open_clip is None:
+            self._open_clip = self._file.create_dataset(
+                "open clip", shape=(0, self._spec.dim), maxshape=(None, self._spec.dim),
+                dtype=self._spec.dtype, chunks=(256, self._spec.dim),
+            )  # fmt: skip
+        start = len(self._open_clip)
+        self._open_clip.resize(start + len(rows), axis=0)
+        self._open_clip[start:] = rows
+        self._rows, self._num_buffered = [], 0
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._file.close()
+            if error is None:
+                with self._part.open("rb") as file:
+                    os.fsync(file.fileno())
+                self._part.replace(self._path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+
+class FeatureWriter:
+    """Writes features made elsewhere as a store that `train` and `eval` read.
+
+    with FeatureWriter("features/mine", FeatureSpec(backbone="mine", dim=512)) as writer:
+        writer.write(Clip("walk_01", "walk", "", "walk/walk_01.mp4"), array)  # (T, 512)
+    """
+
+    def __init__(self, folder: Path | str, spec: FeatureSpec, *, clips_per_shard: int = 64) -> None:
+        self._folder = Path(folder)
+        self._spec = spec
+        self._clips_per_shard = clips_per_shard
+        self._pending: list[tuple[ClipRecord, NDArray[Any]]] = []
+        self._shards: list[str] = []
+
+    def __enter__(self) -> Self:
+        if (self._folder / INDEX).exists():
+            raise ValueError(f"{self._folder} holds a store already: choose another folder.")
+        claim_store(self._folder, self._spec)
+        return self
+
+    def write(self, clip: Clip, features: NDArray[Any], *, fps: float = 0.0) -> None:
+        """Store the features (T, D) of a clip; `fps` 0 where it is not known."""
+        record = ClipRecord(clip, len(features), (len(features) - 1) * self._spec.stride + 1, fps)
+        self._pending.append((record, features))
+        if len(self._pending) == self._clips_per_shard:
+            self._write_shard()
+
+    def _write_shard(self) -> None:
+        name = f"shard-{len(self._shards):05d}"
+        with ShardWriter(self._folder, name, self._spec) as shard:
+            for record, features in self._pending:
+                try:
+                    shard.append(features)
+                except ValueError as error:
+                    raise ValueError(f"clip {record.clip.id}: {error}") from error
+                shard.finish(record)
+        self._shards.append(name)
+        self._pending = []
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            if self._pending:
+                self._write_shard()
+            write_index(self._folder, self._spec, self._shards)
