@@ -1,0 +1,1 @@
+"""Speed, measured: each script prints both sides of each ratio from one run."""

@@ -1,0 +1,167 @@
+"""A net from sequences of features to scores, at once or step by step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pipeline.recurrent.initial import input_weights, readout_weights, uniform_weights
+from pipeline.recurrent.layers import (
+    advance_layer,
+    make_layer,
+    mean_over_real_steps,
+    real_steps,
+    run_layer,
+)
+from pipeline.recurrent.spec import NetSpec
+
+
+class StreamState(NamedTuple):
+    """What a net remembers of B sequences; parts that a net does not have are (B, 0).
+
+    `hidden` (B, H); `cell` (B, H), of an lstm; `mean` of what is read so far: (B, H), or (B, D) for
+    mean-pool; `num_steps` (B,) int64.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    mean: Tensor
+    num_steps: Tensor
+
+
+class SequenceNet(nn.Module):
+    """Scores of sequences: a recurrent layer (none in mean-pool), dropout, a linear layer.
+
+    s_t = W_hx x_t + W_hh h_{t-1} + b_h; h_t = f(s_t); o_t = W_yh h_t + b_y (Talathi & Vartak 2015,
+    eqs. 1-4). Use `build_net`, which sets the weights.
+    """
+
+    def __init__(self, spec: NetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.recurrent = make_layer(spec)
+        self.width = spec.input_size if self.recurrent is None else spec.hidden_size
+        learned = spec.num_states if spec.h0 == "learned" else 0
+        self.start = nn.ParameterList(  # h_0, for an lstm also c_0
+            nn.Parameter(torch.zeros(spec.hidden_size)) for _ in range(learned)
+        )
+        self.dropout = nn.Dropout(spec.dropped_share)
+        self.readout = nn.Linear(self.width, spec.num_outputs)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Scores (B, C) of `features` (B, T, D) with `lengths` (B,) int64 real steps, in [1, T].
+
+        With readout `all` (B, T, C), zeros in the padding. A sequence's scores depend on its own
+        real steps alone; the padding may hold any finite number.
+        """
+        self._check_input(features, lengths)
+        scores: Tensor = self.readout(self.dropout(self._summarize(features, lengths)))
+        if self.spec.readout != "all":
+            return scores  # (B, C)
+        return scores.masked_fill(~real_steps(lengths, features.shape[1])[:, :, None], 0)
+
+    def _summarize(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """What the linear layer reads: (B, H), (B, T, H), or (B, D) for mean-pool."""
+        if self.recurrent is None:
+            return mean_over_real_steps(features.to(self.readout.weight.dtype), lengths)
+        states = run_layer(
+            self.recurrent,
+            features,
+            lengths=lengths,
+            start=self._start_states(len(features)),
+            readout="last" if self.spec.readout == "last" else "all",
+        )
+        return mean_over_real_steps(states, lengths) if self.spec.readout == "mean" else states
+
+    def initial_state(self, batch_size: int) -> StreamState:
+        """The state before the first step of `batch_size` sequences."""
+        empty = self.readout.weight.new_zeros(batch_size, 0)
+        hidden, cell, *_ = (*self._start_states(batch_size), empty, empty)
+        mean = empty.new_zeros(batch_size, self.width) if self._reads_mean else empty
+        num_steps = torch.zeros(batch_size, dtype=torch.int64, device=empty.device)
+        return StreamState(hidden, cell, mean, num_steps)
+
+    def step(self, features_t: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Scores (B, C) after one more step, `features_t` (B, D), and the state after it.
+
+        They equal `forward`'s scores of the sequences cut at this step.
+        """
+        state = self.advance(features_t, state)
+        summary = state.mean if self._reads_mean else state.hidden
+        return self.readout(self.dropout(summary)), state
+
+    def advance(self, features_t: Tensor, state: StreamState) -> StreamState:
+        """The state after one more step, `features_t` (B, D)."""
+        num_steps = state.num_steps + 1
+        if self.recurrent is None:
+            hidden, cell = state.hidden, state.cell
+            read = features_t.to(state.mean.dtype)
+        else:
+            before = (state.hidden, state.cell)[: self.spec.num_states]
+            after = advance_layer(self.recurrent, features_t, states=before)
+            hidden, cell = (*after, state.cell)[:2]
+            read = hidden
+        if not self._reads_mean:
+            return StreamState(hidden, cell, state.mean, num_steps)
+        mean = state.mean + (read - state.mean) / num_steps[:, None]
+        return StreamState(hidden, cell, mean, num_steps)
+
+    @property
+    def _reads_mean(self) -> bool:
+        return self.recurrent is None or self.spec.readout == "mean"
+
+    def _start_states(self, batch_size: int) -> tuple[Tensor, ...]:
+        if self.spec.h0 == "learned":
+            return tuple(start.expand(batch_size, -1) for start in self.start)
+        zeros = self.readout.weight.new_zeros(batch_size, self.spec.hidden_size)
+        return (zeros,) * self.spec.num_states
+
+    def _check_input(self, features: Tensor, lengths: Tensor) -> None:
+        if features.ndim != 3 or features.shape[2] != self.spec.input_size:
+            raise ValueError(
+                f"features have shape {tuple(features.shape)}; this {self.spec.name} expects "
+                f"(B, T, {self.spec.input_size})"
+            )
+        assert lengths.shape == features.shape[:1]
+        assert bool(((lengths >= 1) & (lengths <= features.shape[1])).all()), "lengths in [1, T]"
+
+
+def build_net(spec: NetSpec, *, seed: int) -> SequenceNet:
+    """The net of `spec` with the weights that `seed` draws; biases and h_0 are 0.
+
+    Input and readout weights are drawn before the recurrent matrix, so that one seed gives all
+    simple nets the same ones. lstm and gru start as torch's own, but for the biases.
+    """
+    with torch.device("meta"):  # where torch's own draws do not touch the global random state
+        net = SequenceNet(spec)
+    net.to_empty(device="cpu")
+    net.load_state_dict(_draw_weights(net, torch.Generator().manual_seed(seed)))
+    return net
+
+
+def _draw_weights(net: SequenceNet, generator: Generator) -> dict[str, Tensor]:
+    """A state dict of `net` at the start of training."""
+    spec = net.spec
+    weights = {name: torch.zeros(tensor.shape) for name, tensor in net.state_dict().items()}
+    if spec.kind.recurrent_matrix is not None:
+        weights["recurrent.weight_ih_l0"] = input_weights(
+            spec.hidden_size, spec.input_size, generator, scale=spec.input_scale
+        )
+    weights["readout.weight"] = readout_weights(net.readout.out_features, net.width, generator)
+    if spec.kind.recurrent_matrix is not None:
+        weights["recurrent.weight_hh_l0"] = spec.kind.recurrent_matrix(spec.hidden_size, generator)
+    elif net.recurrent is not None:
+        for name in ("recurrent.weight_ih_l0", "recurrent.weight_hh_l0"):
+            weights[name] = uniform_weights(
+                *weights[name].shape, hidden_size=spec.hidden_size, generator=generator
+            )
+    if spec.kind.cell == "lstm":  # torch's order of gates: input, forget, cell, output
+        weights["recurrent.bias_ih_l0"][spec.hidden_size : 2 * spec.hidden_size] = spec.forget_bias
+    return weights
+
+
+def num_parameters(net: nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(weights.numel() for weights in net.parameters() if weights.requires_grad)

@@ -1,0 +1,77 @@
+// What Python and the library agree on. Every field has 8 bytes, so that the ctypes mirror in
+// fused.py has no padding to get wrong; `nprnn_struct_bytes` lets it check that the two match.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum nprnn_isa { NPRNN_PORTABLE = 0, NPRNN_AVX2 = 1, NPRNN_AVX512 = 2 };
+enum nprnn_error { NPRNN_OK = 0, NPRNN_NO_MEMORY = 1, NPRNN_BAD_ARGUMENT = 2 };
+
+// One forward or backward pass. Matrices are row-major and contiguous, in the shapes of
+// torch.nn.RNN: weight_ih (H, D), weight_hh (H, H), bias (H). A null pointer means "not there".
+struct nprnn_pass {
+    int64_t isa;
+    int64_t is_tanh;
+    int64_t reads_all;    // output is (B, T, H), zero past each length; otherwise (B, H)
+    int64_t num_threads;  // the most that may compute at once
+    int64_t h0_stride;    // H for a (B, H) start, 0 for an (H) one
+    int64_t batch, steps, inputs, hidden;
+    const int64_t* lengths;  // (B), each in [1, T]; null: all T
+    const void* features;    // (B, T, D)
+    const void* weight_ih;
+    const void* weight_hh;
+    const void* bias;
+    const void* h0;          // null: zero
+    void* states;            // (B + sum of lengths) x nprnn_padded(H): forward writes, backward reads
+    void* output;
+    const void* grad_output;
+    void* grad_features;  // (B, T, D), null if not wanted; so is grad_h0
+    void* grad_weight_ih;
+    void* grad_weight_hh;
+    void* grad_bias;
+    void* grad_h0;  // (B, H)
+};
+
+// A block of consecutive updates: forward, linear readout of the last step, loss, backward, clip,
+// one step of plain SGD. The five parameters are changed in place.
+struct nprnn_updates {
+    int64_t isa;
+    int64_t is_tanh;
+    int64_t num_updates, batch, steps, inputs, hidden, outputs;
+    int64_t is_classification;  // cross entropy of int64 classes; otherwise squared error
+    int64_t is_mean;            // loss averaged as torch averages it; otherwise summed
+    int64_t clips_values;       // clip each value to +-clip; otherwise the global norm to clip
+    double learning_rate;
+    double clip;           // infinity: no clipping
+    const void* features;  // (K, b, T, D)
+    const void* targets;   // (K, b, C) of the features' type, or (K, b) int64
+    void* weight_ih;
+    void* weight_hh;
+    void* bias;
+    void* weight_out;  // (C, H)
+    void* bias_out;    // (C)
+    double* losses;    // (K): NaN where no update was made
+    double* gradient_norms;  // (K): before clipping
+};
+
+#pragma GCC visibility push(default)
+int64_t nprnn_struct_bytes(int64_t of_updates);
+int64_t nprnn_best_isa(void);
+// Length of a row of `states`.
+int64_t nprnn_padded(int64_t hidden, int64_t item_bytes);
+int64_t nprnn_forward_f32(const struct nprnn_pass* pass);
+int64_t nprnn_forward_f64(const struct nprnn_pass* pass);
+int64_t nprnn_backward_f32(const struct nprnn_pass* pass);
+int64_t nprnn_backward_f64(const struct nprnn_pass* pass);
+int64_t nprnn_updates_f32(const struct nprnn_updates* updates);
+int64_t nprnn_updates_f64(const struct nprnn_updates* updates);
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,2 @@
+#define NPRNN_ISA avx2
+#include "kernels.inc"

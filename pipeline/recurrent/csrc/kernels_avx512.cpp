@@ -1,0 +1,2 @@
+#define NPRNN_ISA avx512
+#include "kernels.inc"

@@ -1,0 +1,2 @@
+#define NPRNN_ISA portable
+#include "kernels.inc"

@@ -1,0 +1,121 @@
+"""Recurrent layers over sequences of real lengths; padding reaches no result."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.recurrent import fused
+from pipeline.recurrent.spec import NetSpec
+
+_GATED = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def make_layer(spec: NetSpec) -> nn.RNNBase | None:
+    """The net's recurrent layer, its weights torch's own; None for mean-pool.
+
+    The second bias of torch's layers never trains: the paper's nets have one, and so the trainable
+    parameters are the paper's while the state dict is torch's.
+    """
+    sizes = (spec.input_size, spec.hidden_size)
+    layer: nn.RNNBase
+    if spec.kind.cell == "none":
+        return None
+    if spec.kind.cell == "simple":
+        layer = nn.RNN(*sizes, nonlinearity=spec.kind.nonlinearity, batch_first=True)
+    else:
+        layer = _GATED[spec.kind.cell](*sizes, batch_first=True)
+    layer.get_parameter("bias_hh_l0").requires_grad_(False)
+    return layer
+
+
+def run_layer(
+    layer: nn.RNNBase, features: Tensor, *, lengths: Tensor, start: tuple[Tensor, ...], readout: str
+) -> Tensor:
+    """States of `features` (B, T, D): (B, H) at the last real step, or (B, T, H), padding zero.
+
+    `readout` is `last` or `all`; `start` holds the layer's states (B, H) before the first step.
+    Computed in the weights' type whatever autocast is on: half precision would overflow.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features = features.to(layer.get_parameter("weight_ih_l0").dtype)
+        if isinstance(layer, nn.RNN):
+            return run_simple_rnn(layer, features, lengths=lengths, h0=start[0], readout=readout)
+        return _read_steps(_call(layer, features, start)[0], lengths, readout=readout)
+
+
+def run_simple_rnn(
+    layer: nn.RNN, features: Tensor, *, lengths: Tensor, h0: Tensor, readout: str
+) -> Tensor:
+    """States of a simple net, as `run_layer` gives them: h_t = f(W_hx x_t + W_hh h_{t-1} + b_h).
+
+    On a CPU in float32 by the fused kernel, which skips padded steps. Otherwise every padded step
+    is computed and none is read: torch's packed sequences took twice as long on CPUs for batches
+    of like lengths.
+    """
+    if _suits_kernel(features):
+        return _run_kernel(layer, features, lengths=lengths, h0=h0, readout=readout)
+    return _read_steps(_call(layer, features, (h0,))[0], lengths, readout=readout)
+
+
+def _suits_kernel(features: Tensor) -> bool:
+    is_plain = features.device.type == "cpu" and features.dtype == torch.float32
+    return is_plain and fused.is_available()
+
+
+def _run_kernel(
+    layer: nn.RNN, features: Tensor, *, lengths: Tensor, h0: Tensor, readout: str
+) -> Tensor:
+    assert layer.nonlinearity in ("relu", "tanh")
+    assert readout in ("last", "all")
+    return fused.simple_rnn(
+        features,
+        lengths,
+        layer.get_parameter("weight_ih_l0"),
+        layer.get_parameter("weight_hh_l0"),
+        layer.get_parameter("bias_ih_l0") + layer.get_parameter("bias_hh_l0"),
+        h0,
+        nonlinearity=layer.nonlinearity,
+        readout=readout,
+    )
+
+
+def advance_layer(
+    layer: nn.RNNBase, features_t: Tensor, *, states: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """The layer's states (B, H) after one more step, `features_t` (B, D)."""
+    with torch.autocast(features_t.device.type, enabled=False):
+        features_t = features_t.to(layer.get_parameter("weight_ih_l0").dtype)
+        return _call(layer, features_t[:, None], states)[1]
+
+
+def real_steps(lengths: Tensor, num_steps: int) -> Tensor:
+    """(B, T) booleans: true where a step is real, false in the padding."""
+    return torch.arange(num_steps, device=lengths.device) < lengths[:, None]
+
+
+def mean_over_real_steps(values: Tensor, lengths: Tensor) -> Tensor:
+    """(B, N): the mean of `values` (B, T, N) over each sequence's real steps."""
+    real = real_steps(lengths, values.shape[1])
+    return values.masked_fill(~real[:, :, None], 0).sum(dim=1) / lengths[:, None]
+
+
+def _read_steps(states: Tensor, lengths: Tensor, *, readout: str) -> Tensor:
+    """The last real step of `states` (B, T, H), or all of them with zeros in the padding."""
+    if readout == "last":
+        return states[torch.arange(len(states), device=states.device), lengths - 1]
+    assert readout == "all"
+    return states.masked_fill(~real_steps(lengths, states.shape[1])[:, :, None], 0)
+
+
+def _call(
+    layer: nn.RNNBase, features: Tensor, states: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The layer's outputs (B, T, H), and its states (B, H) after the last step; one form for all.
+
+    torch's lstm takes and gives (h, c), its other layers h alone, each with a leading axis of 1.
+    """
+    batched = tuple(state[None] for state in states)
+    outputs, after = layer(features, batched if len(batched) == 2 else batched[0])
+    after = after if isinstance(after, tuple) else (after,)
+    return outputs, tuple(state[0] for state in after)

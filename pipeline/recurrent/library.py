@@ -1,0 +1,116 @@
+"""Finding and loading the optional C++ library of the recurrent kernel (csrc/), through ctypes.
+
+Environment: `NPRNN_ISA` is portable, avx2 or avx512 (default: the best this processor has);
+`NPRNN_LIBRARY` is another build of the library, for instance one with sanitizers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LIBRARY_NAME = "libsimple_rnn.so"
+ISAS = ("portable", "avx2", "avx512")  # in the order of enum nprnn_isa
+SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
+_ERRORS = {1: "out of memory", 2: "the library refused its arguments"}
+
+
+def _struct(name: str, fields: str, *, doubles: str = "", pointers: str) -> type[ctypes.Structure]:
+    """A mirror of a struct of csrc/abi.h: int64 fields, then doubles, then pointers."""
+    kinds: list[tuple[str, type[Any]]] = [(field, ctypes.c_int64) for field in fields.split()]
+    kinds += [(field, ctypes.c_double) for field in doubles.split()]
+    kinds += [(field, ctypes.c_void_p) for field in pointers.split()]
+    return type(name, (ctypes.Structure,), {"_fields_": kinds})
+
+
+Pass = _struct(
+    "Pass",
+    "isa is_tanh reads_all num_threads h0_stride batch steps inputs hidden",
+    pointers="lengths features weight_ih weight_hh bias h0 states output grad_output"
+    " grad_features grad_weight_ih grad_weight_hh grad_bias grad_h0",
+)
+BlockOfUpdates = _struct(
+    "BlockOfUpdates",
+    "isa is_tanh num_updates batch steps inputs hidden outputs is_classification is_mean"
+    " clips_values",
+    doubles="learning_rate clip",
+    pointers="features targets weight_ih weight_hh bias weight_out bias_out losses gradient_norms",
+)
+
+
+def _library_path() -> Path:
+    beside = Path(__file__).with_name(LIBRARY_NAME)
+    return Path(os.environ.get("NPRNN_LIBRARY", beside))
+
+
+@functools.cache
+def load() -> ctypes.CDLL | str:
+    """The library, or the reason why there is none, which is logged once."""
+    path = _library_path()
+    try:
+        library = ctypes.CDLL(str(path))
+        is_ours = [
+            library.nprnn_struct_bytes(of_updates) == ctypes.sizeof(struct)
+            for of_updates, struct in enumerate((Pass, BlockOfUpdates))
+        ]
+        if all(is_ours):
+            return library
+        reason = f"{path} was built from other sources"
+    except (OSError, AttributeError) as error:
+        reason = f"{path} cannot be loaded: {error}"
+    reason += ". Install again where a C++ compiler (GCC or Clang) is at hand."
+    logging.getLogger(__name__).warning(
+        "The fused recurrent kernel is not there, torch's slower one is used: %s", reason
+    )
+    return reason
+
+
+def is_available() -> bool:
+    """Whether `simple_rnn` and `sgd_updates` can be called."""
+    return not isinstance(load(), str)
+
+
+def unavailable_reason() -> str | None:
+    """Why the library cannot be used, with what to do; None if it can."""
+    found = load()
+    return found if isinstance(found, str) else None
+
+
+def _library() -> ctypes.CDLL:
+    found = load()
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found
+
+
+@functools.cache
+def available_isas() -> tuple[str, ...]:
+    """Instruction sets that this library can use on this processor, slowest first."""
+    return ISAS[: _library().nprnn_best_isa() + 1]
+
+
+def isa() -> str:
+    """The instruction set in use. Raises ValueError if `NPRNN_ISA` names none that runs here."""
+    available = available_isas()
+    name = os.environ.get("NPRNN_ISA", available[-1])
+    if name not in available:
+        raise ValueError(f"NPRNN_ISA={name}, but here it can be: {', '.join(available)}")
+    return name
+
+
+@functools.cache
+def padded_length(hidden: int, item_bytes: int) -> int:
+    return int(_library().nprnn_padded(ctypes.c_int64(hidden), ctypes.c_int64(item_bytes)))
+
+
+def call(name: str, dtype: torch.dtype, struct: ctypes.Structure) -> None:
+    """Run a function of the library, without Python's lock."""
+    status = getattr(_library(), f"nprnn_{name}_{SUFFIXES[dtype]}")(ctypes.byref(struct))
+    if status:
+        raise RuntimeError(f"fused {name}: {_ERRORS[status]}")

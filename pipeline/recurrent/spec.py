@@ -1,0 +1,149 @@
+"""The nets by name, and the spec that says which one to build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Literal
+
+from pipeline.recurrent.initial import (
+    RECURRENT_MATRICES,
+    RecurrentMatrix,
+    normalized_positive_definite,
+)
+
+Cell = Literal["simple", "lstm", "gru", "none"]
+
+
+@dataclass(frozen=True)
+class NetKind:
+    """What makes a net: its cell; for a simple one also f and the recurrent matrix at the start."""
+
+    cell: Cell
+    nonlinearity: Literal["relu", "tanh"] = "relu"
+    recurrent_matrix: RecurrentMatrix | None = None
+
+
+NETS: dict[str, NetKind] = {
+    **{name: NetKind("simple", "relu", matrix) for name, matrix in RECURRENT_MATRICES.items()},
+    "np-tanh-rnn": NetKind("simple", "tanh", normalized_positive_definite),
+    "lstm": NetKind("lstm"),
+    "gru": NetKind("gru"),
+    "mean-pool": NetKind("none"),
+}
+
+INPUT_SCALES = ("fan-in", "hidden")
+READOUTS = ("last", "mean", "all")
+DROPOUT_MEANINGS = ("dropped", "kept")
+INITIAL_STATES = ("zero", "learned")
+
+# Which cells a field acts on; a field that is not here acts on all.
+_CELLS_OF_FIELD: dict[str, tuple[Cell, ...]] = {
+    "hidden_size": ("simple", "lstm", "gru"),
+    "input_scale": ("simple",),
+    "forget_bias": ("lstm",),
+    "h0": ("simple", "lstm", "gru"),
+}
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """All that determines a net but its seed. One layer, as in the paper.
+
+    `name`: a key of NETS. `input_size` D, `num_outputs` C, `hidden_size` H.
+    `input_scale`: the N of eq. 10 is the input's size (`fan-in`) or the hidden one (`hidden`).
+    `readout`: what the linear layer reads, the `last` real step's state, the `mean` of the states
+    over the real steps, or `all` steps one by one. mean-pool always reads the mean (of features).
+    `dropout`: in training, the share of hidden units that are `dropout_means` (dropped or kept).
+    `forget_bias`: of an lstm's forget gate at the start. `h0`: the state before the first step.
+    A field without effect on the named net must stand at its default.
+    """
+
+    name: str
+    input_size: int
+    num_outputs: int
+    hidden_size: int = 100
+    input_scale: str = "fan-in"
+    readout: str = "last"
+    dropout: float = 0.5
+    dropout_means: str = "dropped"
+    forget_bias: float = 1.0
+    h0: str = "zero"
+
+    def __post_init__(self) -> None:
+        _check_key("net", self.name, NETS)
+        for field in ("input_size", "num_outputs", "hidden_size"):
+            _check_positive(field, getattr(self, field))
+        _check_choice("input_scale", self.input_scale, INPUT_SCALES)
+        _check_choice("readout", self.readout, READOUTS)
+        _check_choice("dropout_means", self.dropout_means, DROPOUT_MEANINGS)
+        _check_choice("h0", self.h0, INITIAL_STATES)
+        if not 0 <= self.dropped_share < 1:
+            bounds = "[0, 1)" if self.dropout_means == "dropped" else "(0, 1]"
+            raise ValueError(
+                f"dropout is {self.dropout}; expected a share in {bounds}, "
+                f"since dropout_means={self.dropout_means}"
+            )
+        self._check_unused_fields()
+
+    @property
+    def kind(self) -> NetKind:
+        """The net's row in NETS."""
+        return NETS[self.name]
+
+    @property
+    def dropped_share(self) -> float:
+        """The share of hidden units set to zero in training, whatever `dropout_means`."""
+        return self.dropout if self.dropout_means == "dropped" else 1 - self.dropout
+
+    @property
+    def gates(self) -> int:
+        """Rows of each weight matrix per hidden unit: lstm 4, gru 3, simple 1, mean-pool 0."""
+        return {"simple": 1, "lstm": 4, "gru": 3, "none": 0}[self.kind.cell]
+
+    @property
+    def num_states(self) -> int:
+        """How many vectors (H,) pass from step to step: an lstm's h and c 2, h 1, mean-pool 0."""
+        return {"simple": 1, "lstm": 2, "gru": 1, "none": 0}[self.kind.cell]
+
+    def _check_unused_fields(self) -> None:
+        if self.kind.cell == "none" and self.readout == "all":
+            raise ValueError(f"readout is 'all', but {self.name} reads the mean: leave readout out")
+        for field in fields(self):
+            found = getattr(self, field.name)
+            acts = self.kind.cell in _CELLS_OF_FIELD.get(field.name, (self.kind.cell,))
+            if not acts and found != field.default:
+                raise ValueError(
+                    f"{field.name} is {found!r}, which has no effect on {self.name}; "
+                    f"expected its default, {field.default!r}: leave it out"
+                )
+
+
+def multiply_adds_per_step(spec: NetSpec) -> int:
+    """Multiply-adds of one sequence's step, in matrix products only.
+
+    gates · (H D + H H): 1 gate for a simple net, 3 for gru, 4 for lstm; mean-pool has none. With
+    readout `all` the linear layer's C H too; otherwise it runs once a sequence and is left out.
+    """
+    recurrent = spec.gates * spec.hidden_size * (spec.input_size + spec.hidden_size)
+    return recurrent + (spec.num_outputs * spec.hidden_size if spec.readout == "all" else 0)
+
+
+def _check_key(what: str, found: str, table: Mapping[str, object]) -> None:
+    """Raises ValueError with the table's keys and the nearest one if `found` is not among them."""
+    if found not in table:
+        near = get_close_matches(found, table, n=1, cutoff=0)
+        raise ValueError(
+            f"{what} is {found!r}; expected one of: {', '.join(table)}. Did you mean {near[0]!r}?"
+        )
+
+
+def _check_positive(field: str, found: object) -> None:
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise ValueError(f"{field} is {found!r}; expected a whole number of at least 1")
+
+
+def _check_choice(field: str, found: str, choices: tuple[str, ...]) -> None:
+    if found not in choices:
+        raise ValueError(f"{field} is {found!r}; expected one of: {', '.join(choices)}")
