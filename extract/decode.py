@@ -1,0 +1,189 @@
+"""Worker processes that decode clips in pieces, in the order they are asked for."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from extract.plan import digest_file, measure_bytes
+from pipeline.video import DecodeSummary, VideoError, read_frames
+
+PIECE_FRAMES = 64
+# Pieces a worker may be ahead: bounds memory, and keeps it busy while another clip is encoded.
+_PIECES_AHEAD = 4
+_HANG_SECONDS = 300.0
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class ClipEnd:
+    """The last word on a clip: what was decoded, or why nothing was."""
+
+    summary: DecodeSummary | None
+    reason: str
+    num_bytes: int
+    digest: str
+    seconds: float
+
+
+class _WorkerLostError(Exception):
+    """The worker died or hung on a clip; the message says how."""
+
+
+def decode_clip(path: Path, stride: int) -> Iterator[Tensor | ClipEnd]:
+    """Pieces (N, H, W, 3) uint8 of every stride-th frame, then a ClipEnd, whatever happens."""
+    start = time.perf_counter()
+    waited = 0.0
+    num_bytes, digest = -1, ""
+    summary, reason = None, ""
+    try:
+        num_bytes = measure_bytes(path)
+        digest = digest_file(path)
+        frames = read_frames(path, stride=stride, chunk_frames=PIECE_FRAMES)
+        for piece in frames:
+            before = time.perf_counter()
+            yield torch.from_numpy(piece)
+            waited += time.perf_counter() - before
+        summary = frames.summary
+    except VideoError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    yield ClipEnd(summary, reason, num_bytes, digest, time.perf_counter() - start - waited)
+
+
+class DecodePool:
+    """Decodes clips ahead in `num_workers` processes; `pieces` gives them in the order asked.
+
+    A worker that dies or hangs on a clip costs only that clip: another takes its place.
+    """
+
+    def __init__(self, num_workers: int, *, stride: int) -> None:
+        self._context = mp.get_context("spawn")
+        self._stride = stride
+        self._workers = [self._start_worker() for _ in range(num_workers)]
+        self._asked: deque[tuple[int, Path]] = deque()
+        self._num_asked = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:
+            worker.stop()
+
+    def _start_worker(self) -> _Worker:
+        tasks: Any = self._context.Queue()
+        places = self._context.Semaphore(_PIECES_AHEAD)
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=_work, args=(tasks, sender, places, self._stride, os.getpid()), daemon=True
+        )
+        process.start()
+        # Only the worker holds the sending end now, so that its death ends the pipe, also in the
+        # middle of a piece; a queue would wait for the rest.
+        sender.close()
+        return _Worker(process, tasks, receiver, places)
+
+    def ask(self, path: Path) -> None:
+        """Have this clip decoded after those asked for before."""
+        place = self._num_asked % len(self._workers)
+        self._workers[place].tasks.put(path)
+        self._asked.append((place, path))
+        self._num_asked += 1
+
+    @property
+    def num_waiting(self) -> int:
+        """Clips asked for whose pieces were not yet taken."""
+        return len(self._asked)
+
+    def pieces(self) -> Iterator[Tensor | ClipEnd]:
+        """The pieces of the next clip asked for, then its ClipEnd."""
+        place, path = self._asked.popleft()
+        while True:
+            try:
+                piece = self._wait_for_piece(place)
+            except _WorkerLostError as error:
+                self._replace_worker(place)
+                piece = ClipEnd(None, str(error), measure_bytes(path), "", 0.0)
+            yield piece
+            if isinstance(piece, ClipEnd):
+                return
+
+    def _wait_for_piece(self, place: int) -> Tensor | ClipEnd:
+        worker = self._workers[place]
+        if not worker.receiver.poll(_HANG_SECONDS):
+            raise _WorkerLostError(f"no frame came for {_HANG_SECONDS:.0f} seconds")
+        try:
+            piece: Tensor | ClipEnd = worker.receiver.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            raise _WorkerLostError(_crash_reason(worker.process.exitcode)) from None
+        worker.places.release()
+        return piece
+
+    def _replace_worker(self, place: int) -> None:
+        self._workers[place].stop()
+        self._workers[place] = self._start_worker()
+        for other, path in self._asked:
+            if other == place:
+                self._workers[place].tasks.put(path)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    process: Any
+    tasks: Any
+    receiver: Any
+    places: Any
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.receiver.close()
+        self.tasks.close()
+
+
+def _crash_reason(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return f"the decoder crashed on it ({signal.Signals(-exit_code).name})"
+    return f"the decoder ended on it (exit code {exit_code})"
+
+
+def _work(tasks: Any, sender: Any, places: Any, stride: int, parent: int) -> None:
+    """Decode the clips of `tasks` until the parent is gone: a killed parent leaves no orphan."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    while True:
+        path = None
+        while path is None:
+            with suppress(queue.Empty):
+                path = tasks.get(timeout=_POLL_SECONDS)
+            _end_with_parent(parent)
+        for piece in decode_clip(path, stride):
+            while not places.acquire(timeout=_POLL_SECONDS):
+                _end_with_parent(parent)
+            sender.send(piece)
+
+
+def _end_with_parent(parent: int) -> None:
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,126 @@
+"""Which clips make which shard, and which shards are still to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.clips import Clip
+from pipeline.features import read_shard, write_text
+
+PLAN = "plan.json"
+CLIPS_PER_SHARD = 32
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The unit of work: a file of the store, and the clips whose features it holds."""
+
+    name: str
+    clips: tuple[Clip, ...]
+
+
+def plan_shards(folder: Path, clips: Sequence[Clip]) -> tuple[Shard, ...]:
+    """The shards that hold these clips, as written down in the store's plan.json.
+
+    Clips the plan does not know are appended to it in shards of CLIPS_PER_SHARD, in their order; so
+    a plan never changes under a process that works on it, and the same list gives the same plan.
+    """
+    with FileLock(folder / f"{PLAN}.lock"):
+        shards = read_plan(folder)
+        known = {clip.id: clip for shard in shards for clip in shard.clips}
+        _refuse_moved(clips, known)
+        new = [clip for clip in clips if clip.id not in known]
+        for start in range(0, len(new), CLIPS_PER_SHARD):
+            name = f"shard-{len(shards):05d}"
+            shards.append(Shard(name, tuple(new[start : start + CLIPS_PER_SHARD])))
+        if new:
+            write_text(folder / PLAN, json.dumps([asdict(shard) for shard in shards], indent=1))
+    wanted = {clip.id for clip in clips}
+    return tuple(shard for shard in shards if wanted & {clip.id for clip in shard.clips})
+
+
+def read_plan(folder: Path) -> list[Shard]:
+    """All shards of the store's plan, [] before the first extraction."""
+    path = folder / PLAN
+    if not path.is_file():
+        return []
+    return [
+        Shard(entry["name"], tuple(Clip(**clip) for clip in entry["clips"]))
+        for entry in json.loads(path.read_text())
+    ]
+
+
+def _refuse_moved(clips: Sequence[Clip], known: dict[str, Clip]) -> None:
+    for clip in clips:
+        before = known.get(clip.id, clip)
+        if before != clip:
+            raise ValueError(
+                f"Clip {clip.id} is in the store as {before.path}, class {before.label}, but lies "
+                f"now at {clip.path}, class {clip.label}.\n"
+                f"Extract into another folder with --out, or move it back."
+            )
+
+
+def is_done(folder: Path, shard: Shard) -> bool:
+    """Whether the shard's file is there."""
+    return (folder / f"{shard.name}.h5").is_file()
+
+
+def find_changed(folder: Path, shard: Shard, videos: Path) -> list[str]:
+    """Ids of the clips of a done shard whose video is no longer the one that was read.
+
+    A video that is gone counts as unchanged: its features stay.
+    """
+    _, records, failures = read_shard(folder, shard.name)
+    written = (folder / f"{shard.name}.h5").stat().st_mtime
+    changed = []
+    for clip, num_bytes, digest in [
+        *((r.clip, r.num_bytes, r.digest) for r in records),
+        *((f.clip, f.num_bytes, "") for f in failures),
+    ]:
+        path = videos / clip.path
+        if not path.exists():
+            continue
+        if measure_bytes(path) != num_bytes or (
+            path.stat().st_mtime > written and digest != digest_file(path)
+        ):
+            changed.append(clip.id)
+    return changed
+
+
+def measure_bytes(path: Path) -> int:
+    """The size of a file in bytes, -1 if it cannot be read."""
+    return path.stat().st_size if os.access(path, os.R_OK) else -1
+
+
+def digest_file(path: Path) -> str:
+    """A digest of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+@contextmanager
+def claim_shard(folder: Path, shard: Shard) -> Iterator[bool]:
+    """Hold the shard against other processes; False if one of them holds it.
+
+    The lock ends with the process, however that ends.
+    """
+    lock = FileLock(folder / f"{shard.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+        (folder / f"{shard.name}.lock").unlink(missing_ok=True)

@@ -1,0 +1,188 @@
+"""Clips of a feature store, to be told apart by their classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.clips import Clip
+from pipeline.features import FeatureSpec, FeatureStore
+from pipeline.sequences import SequenceBatch, SequenceSet, pad_sequences
+from pipeline.splits import read_split
+from pipeline.tasks.task import CLASSIFICATION, PartUse
+
+FEATURES_FOLDER = Path("features")
+CACHES = ("auto", "memory", "disk")
+CLASSES = ("listed", "present")
+# Features in memory may take this share of what is free when they are first read.
+_MEMORY_SHARE = 0.5
+
+
+class ClipsTask:
+    """The clips of a feature store under a split.
+
+    `features` is the store's folder (None: the only one in `features/`). `classes="present"`
+    restricts the split to the classes that have clips in the store, "listed" asks for all of them.
+    `cache` says where features are held while training: memory, disk, or auto (memory if they fit).
+    """
+
+    kind = CLASSIFICATION
+
+    def __init__(
+        self,
+        *,
+        split: str,
+        features: str | None = None,
+        classes: str = "listed",
+        cache: str = "auto",
+        split_seed: int = 0,
+        labels: tuple[str, ...] | None = None,
+    ) -> None:
+        _check_choice("task.cache", cache, CACHES)
+        _check_choice("task.classes", classes, CLASSES)
+        self.store = FeatureStore(features or find_store())
+        self._cache = cache
+        clips = [record.clip for record in self.store.records.values()]
+        self.split = read_split(split, clips, seed=split_seed)
+        if labels is not None:
+            self.split = self.split.restricted_to(labels)
+        elif classes == "present":
+            self.split = self.split.restricted_to({clip.label for clip in clips})
+        listed = (*self.split.train, *self.split.val, *self.split.test)
+        self.labels = labels or tuple(sorted({clip.label for clip in listed}))
+        self.input_size = self.store.spec.dim
+        self.num_outputs = len(self.labels)
+        self._refuse_class_without_training()
+
+    def _refuse_class_without_training(self) -> None:
+        trained = {clip.label for clip in self._present("train")}
+        absent = [label for label in self.labels if label not in trained]
+        if absent:
+            raise ValueError(
+                f"Split {self.split.name}: {len(absent)} of {len(self.labels)} classes have no "
+                f"clip in the train part of {self.store.folder}: {', '.join(absent[:3])}"
+                f"{' ...' if len(absent) > 3 else ''}.\n"
+                f"Extract their clips, or pass task.classes=present to leave out classes without "
+                f"any clip, or another split."
+            )
+
+    def _present(self, part: str) -> list[Clip]:
+        return [clip for clip in self.split.part(part) if clip.id in self.store.records]
+
+    def sequences(self, part: str) -> SequenceSet:
+        clips = self._present(part)
+        if not clips:
+            raise ValueError(
+                f"Split {self.split.name}: none of the {len(self.split.part(part))} clips of the "
+                f"{part} part is in {self.store.folder}.\n"
+                f"Extract them, or choose another split."
+            )
+        return ClipSet(self.store, clips, self.labels, is_in_memory=self._fits_in_memory)
+
+    @cached_property
+    def _fits_in_memory(self) -> bool:
+        if self._cache != "auto":
+            return self._cache == "memory"
+        num_steps = sum(record.num_steps for record in self.store.records.values())
+        num_bytes = num_steps * self.input_size * np.dtype(self.store.spec.dtype).itemsize
+        return bool(num_bytes < _MEMORY_SHARE * psutil.virtual_memory().available)
+
+    def use(self, part: str) -> PartUse:
+        present = self._present(part)
+        ids = tuple(clip.id for clip in present)
+        return PartUse(
+            num_listed=len(self.split.part(part)),
+            used=ids,
+            missing=tuple(sorted({clip.id for clip in self.split.part(part)} - set(ids))),
+            truncated=tuple(i for i in ids if self.store.records[i].is_truncated),
+        )
+
+    def sources(self, part: str) -> Sequence[str]:
+        return [f"{clip.label}/{clip.group or clip.id}" for clip in self._present(part)]
+
+    def provenance(self) -> Mapping[str, Any]:
+        return {"features": json.loads(self.store.spec.to_json())}
+
+    def check_provenance(self, provenance: Mapping[str, Any]) -> None:
+        try:
+            trained_on = FeatureSpec.from_json(json.dumps(provenance.get("features")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The run's provenance.json is damaged: {error}") from error
+        differences = self.store.spec.differences(trained_on, with_versions=False)
+        if differences:
+            raise ValueError(
+                f"{self.store.folder} was made with {'; '.join(differences)}, which the run was "
+                f"trained on.\n"
+                f"Pass --features with the features the run was trained on."
+            )
+
+
+class ClipSet:
+    """The sequences of some clips: a SequenceSet."""
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        clips: Sequence[Clip],
+        labels: Sequence[str],
+        *,
+        is_in_memory: bool,
+    ) -> None:
+        self.is_in_memory = is_in_memory
+        self._store = store
+        self._ids = [clip.id for clip in clips]
+        self._targets = torch.tensor([labels.index(clip.label) for clip in clips])
+        self.lengths = torch.tensor([store.records[i].num_steps for i in self._ids])
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, indices: Sequence[int]) -> SequenceBatch:
+        ids = [self._ids[i] for i in indices]
+        arrays = [self._in_memory[i] for i in indices] if self.is_in_memory else self._read(ids)
+        features, lengths = pad_sequences([torch.from_numpy(array) for array in arrays])
+        places: Tensor = torch.tensor(indices)
+        return SequenceBatch(features, lengths, self._targets[places], places)
+
+    @cached_property
+    def _in_memory(self) -> list[NDArray[Any]]:
+        return self._read(self._ids)
+
+    def _read(self, ids: Iterable[str]) -> list[NDArray[Any]]:
+        ids = list(ids)
+        arrays = list(self._store.read_many(ids))
+        for clip_id, array in zip(ids, arrays, strict=True):
+            if array.shape[1] != self._store.spec.dim or not np.isfinite(array).all():
+                raise ValueError(
+                    f"{self._store.folder}, clip {clip_id}: expected finite features "
+                    f"(T, {self._store.spec.dim}), found {array.shape} with "
+                    f"{int((~np.isfinite(array)).sum())} numbers NaN or infinite.\n"
+                    f"Make the features of this clip again."
+                )
+        return arrays
+
+
+def find_store() -> Path:
+    """The only feature store in `features/`; ValueError where there is none, or a choice."""
+    stores = sorted(path.parent for path in FEATURES_FOLDER.glob("*/spec.json"))
+    if len(stores) == 1:
+        return stores[0]
+    found = ", ".join(map(str, stores)) or "none"
+    raise ValueError(
+        f"features: expected exactly one feature store in {FEATURES_FOLDER}/, found {found}.\n"
+        + ("Choose with features=" + str(stores[0]) if stores else "Make one: python -m extract")
+    )
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {value!r}.")

@@ -1,0 +1,53 @@
+"""What every task tells the trainer and the evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipeline.sequences import SequenceSet
+
+CLASSIFICATION = "classification"
+REGRESSION = "regression"
+
+
+@dataclass(frozen=True)
+class PartUse:
+    """How much of a part of a split is there: clip ids."""
+
+    num_listed: int
+    used: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    truncated: tuple[str, ...] = ()
+    """Clips used although fewer frames were decoded than the file's header says."""
+
+    def __str__(self) -> str:
+        text = f"{len(self.used)} of {self.num_listed} clips"
+        return text + (f", {len(self.truncated)} truncated" if self.truncated else "")
+
+
+class Task(Protocol):
+    """Sequences with targets, in three parts."""
+
+    kind: str
+    """CLASSIFICATION: targets (B,) int64 classes; REGRESSION: targets (B, C) float32."""
+    labels: tuple[str, ...]
+    """Class names in the order of the scores; () for a regression."""
+    input_size: int
+    num_outputs: int
+
+    def sequences(self, part: str) -> SequenceSet:
+        """The sequences of `train`, `val` or `test`."""
+
+    def use(self, part: str) -> PartUse:
+        """What of the part is there; `used` names the sequences in their order."""
+
+    def sources(self, part: str) -> Sequence[str]:
+        """For every sequence what it was cut from: those of one source are not independent."""
+
+    def provenance(self) -> Mapping[str, Any]:
+        """What the sequences were made with, for a run's provenance."""
+
+    def check_provenance(self, provenance: Mapping[str, Any]) -> None:
+        """Raise ValueError unless these sequences are of the kind a run was trained on."""

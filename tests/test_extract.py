@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from extract import flow, plan
+from extract.__main__ import main
+from extract.decode import ClipEnd, DecodePool
+from extract.flow import Outcome, extract_features
+from extract.inspect import describe_store
+from extract.plan import Shard, claim_shard, plan_shards
+from pipeline.backbones import Backbone
+from pipeline.clips import Clip, find_clips
+from pipeline.features import FeatureSpec, FeatureStore
+from pipeline.preprocessing import Preprocessing
+from pipeline.video import read_frames
+from tests.tiny_clips import write_clip, write_clips
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEC = FeatureSpec(backbone="mean colour", dim=3, dtype="float32")
+
+
+class MeanColour(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3))
+
+
+def make_backbone() -> Backbone:
+    """A backbone whose features are the frame's mean colour: known without a net."""
+    steps = Preprocessing("squash", (48, 64), (48, 64), "bilinear", (0.0,) * 3, (1.0,) * 3)
+    return Backbone("mean colour", MeanColour(), 3, "", "", steps, batch_frames=5)
+
+
+def extract(videos: Path, out: Path, *, spec: FeatureSpec = SPEC, workers: int = 1) -> Outcome:
+    return extract_features(
+        find_clips(videos), videos, out, backbone=make_backbone(), spec=spec, num_workers=workers
+    )
+
+
+def read_bytes(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.iterdir() if path.suffix != ".lock"}
+
+
+def read_problems(store: Path) -> dict[str, str]:
+    with (store / flow.PROBLEMS).open(newline="") as file:
+        return {row["id"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_every_row_is_its_own_frame_though_batches_run_across_clips(tmp_path: Path) -> None:
+    videos = write_clips(tmp_path / "videos", num=5)
+    outcome = extract(videos, tmp_path / "store", workers=2)
+    assert outcome.is_complete
+    assert not outcome.problems
+    store = FeatureStore(tmp_path / "store")
+    assert len(store.records) == 5
+    for clip_id, record in store.records.items():
+        frames = np.concatenate(list(read_frames(videos / record.clip.path)))
+        expected = frames.mean(axis=(1, 2))
+        np.testing.assert_allclose(store.read(clip_id), expected, rtol=1e-5)  # float32 sums
+        assert record.num_frames == record.num_steps == len(frames)
+
+
+def test_a_stride_takes_every_nth_frame_and_counts_all(tmp_path: Path) -> None:
+    videos = write_clips(tmp_path / "videos", num=1, num_frames=11)
+    extract(videos, tmp_path / "store", spec=replace(SPEC, stride=4))
+    (record,) = FeatureStore(tmp_path / "store").records.values()
+    assert (record.num_steps, record.num_frames) == (3, 11)
+
+
+def test_an_extraction_stopped_anywhere_and_resumed_equals_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "CLIPS_PER_SHARD", 2)
+    videos = write_clips(tmp_path / "videos", num=6)
+    extract(videos, tmp_path / "whole")
+    for stop_after in (1, 4, 6):
+        out = tmp_path / f"stopped-{stop_after}"
+        with monkeypatch.context() as context:
+            context.setattr(flow._Work, "_count", make_bomb(stop_after))
+            with pytest.raises(KeyboardInterrupt):
+                extract(videos, out)
+        assert not (out / "index.h5").exists()
+        assert not list(out.glob("*.part"))
+        assert len(list(out.glob("shard-*.h5"))) == (stop_after - 1) // 2
+        extract(videos, out)
+        assert read_bytes(out) == read_bytes(tmp_path / "whole")
+
+
+def make_bomb(after: int):  # type: ignore[no-untyped-def]
+    count = 0
+
+    def explode(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count == after:
+            raise KeyboardInterrupt
+
+    return explode
+
+
+def test_killed_processes_resumed_give_the_store_of_an_undisturbed_one(tmp_path: Path) -> None:
+    videos = write_clips(tmp_path / "videos", num=70, num_frames=6)
+    command = [
+        sys.executable, "-c",
+        "import sys; from pathlib import Path; from tests.test_extract import extract;"
+        "extract(Path(sys.argv[1]), Path(sys.argv[2]))",
+        str(videos), str(tmp_path / "killed"),
+    ]  # fmt: skip
+    generator = random.Random(0)
+    num_killed = 0
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=ROOT)
+        time.sleep(2.5 + 3 * generator.random())
+        num_killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert num_killed
+    extract(videos, tmp_path / "killed")
+    extract(videos, tmp_path / "whole")
+    killed, whole = read_bytes(tmp_path / "killed"), read_bytes(tmp_path / "whole")
+    assert {name: killed[name] for name in whole} == whole
+
+
+def test_two_processes_share_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "CLIPS_PER_SHARD", 2)
+    videos = write_clips(tmp_path / "videos", num=6)
+    out = tmp_path / "store"
+    out.mkdir()
+    first = plan_shards(out, find_clips(videos).clips)[0]
+    with claim_shard(out, first) as is_mine:
+        assert is_mine
+        outcome = extract(videos, out)
+    assert outcome.tally.left_to_others == [first.name]
+    assert not outcome.is_complete
+    assert outcome.num_stored == 4
+    assert extract(videos, out).is_complete
+
+
+def test_a_plan_only_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "CLIPS_PER_SHARD", 2)
+    clips = [Clip(f"c{i}", "a", "", f"a/c{i}.avi") for i in range(5)]
+    first = plan_shards(tmp_path, clips[:3])
+    assert [len(shard.clips) for shard in first] == [2, 1]
+    everything = plan_shards(tmp_path, clips)
+    assert everything[:2] == first
+    assert everything[2].clips == tuple(clips[3:])
+    assert plan_shards(tmp_path, clips[:1]) == (Shard("shard-00000", tuple(clips[:2])),)
+    with pytest.raises(ValueError, match="is in the store as a/c0.avi"):
+        plan_shards(tmp_path, [Clip("c0", "b", "", "b/c0.avi")])
+
+
+def test_a_video_changed_since_is_done_anew_with_its_shard_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "CLIPS_PER_SHARD", 2)
+    videos = write_clips(tmp_path / "videos", num=4)
+    out = tmp_path / "store"
+    extract(videos, out)
+    assert extract(videos, out).tally.num_clips == 0
+    (out / "shard-00000.h5").touch()
+    write_clip(videos / "Archery" / "v_Archery_g01_c01.avi", num_frames=20, seed=9)
+    outcome = extract(videos, out)
+    assert outcome.tally.redone == {"shard-00000": ["v_Archery_g01_c01"]}
+    assert outcome.tally.num_clips == 2
+    assert FeatureStore(out).records["v_Archery_g01_c01"].num_steps == 20
+
+
+def test_a_touched_video_of_equal_bytes_is_not_done_anew(tmp_path: Path) -> None:
+    videos = write_clips(tmp_path / "videos", num=2)
+    extract(videos, tmp_path / "store")
+    later = time.time() + 100
+    os.utime(videos / "Archery" / "v_Archery_g01_c01.avi", (later, later))
+    assert extract(videos, tmp_path / "store").tally.num_clips == 0
+
+
+def test_every_damaged_file_is_named_and_the_rest_is_extracted(tmp_path: Path) -> None:
+    videos = write_clips(tmp_path / "videos", num=3)
+    whole = (videos / "Archery" / "v_Archery_g01_c01.avi").read_bytes()
+    bad = videos / "Bad"
+    bad.mkdir()
+    (bad / "empty.avi").touch()
+    (bad / "text.avi").write_text("not a video, whatever its name says\n" * 50)
+    long = write_clip(tmp_path / "long.avi", num_frames=60, seed=3).read_bytes()
+    (bad / "cut.avi").write_bytes(long[: len(long) // 2])
+    (bad / "v_Punch_g01_c01.avi").write_bytes(whole)
+    outcome = extract(videos, tmp_path / "store")
+    problems = read_problems(tmp_path / "store")
+    assert set(problems) == {"empty", "text", "cut", "v_Punch_g01_c01"}
+    assert problems["cut"].startswith("truncated")
+    assert problems["v_Punch_g01_c01"].startswith("shares its name with")
+    assert len(outcome.problems) == 5  # the shared name counts for both files
+    stored = FeatureStore(tmp_path / "store").records
+    assert set(stored) == {"v_Archery_g01_c01", "v_Archery_g02_c01", "cut"}
+    assert stored["cut"].is_truncated
+    described = describe_store(tmp_path / "store")
+    assert "truncated: 1" in described
+    assert "failed: 2" in described
+    again = extract(videos, tmp_path / "store")
+    assert again.tally.num_clips == 0
+    assert again.problems == outcome.problems
+
+
+def test_a_decoder_that_dies_costs_only_its_clip(tmp_path: Path) -> None:
+    videos = write_clips(tmp_path / "videos", num=3, num_frames=2000)
+    paths = sorted(videos.rglob("*.avi"))
+    with DecodePool(1, stride=1) as pool:
+        for path in paths:
+            pool.ask(path)
+        ends = []
+        for place in range(3):
+            pieces = pool.pieces()
+            next(pieces)
+            if place == 0:
+                pool._workers[0].process.kill()
+            ends += [piece for piece in pieces if isinstance(piece, ClipEnd)]
+    assert [end.summary is None for end in ends] == [True, False, False]
+    assert ends[0].reason == "the decoder crashed on it (SIGKILL)"
+
+
+def test_the_command_extracts_and_inspects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos = write_clips(tmp_path / "videos", num=2, num_frames=2)
+    monkeypatch.chdir(tmp_path)
+    options = ["--videos", str(videos), "--weights", "random", "--dtype", "float32", "--limit", "1"]
+    monkeypatch.setattr(sys, "argv", ["extract", *options])
+    assert main() == 0
+    output = capsys.readouterr().out
+    assert "features/videos-googlenet: 1 clips, complete" in output
+    with h5py.File("features/videos-googlenet/index.h5") as index:
+        features = index["clips/v_Archery_g01_c01"]
+        assert features.shape == (2, 1024)
+        assert features.dtype == np.float16
+    monkeypatch.setattr(sys, "argv", ["extract", "--inspect", "features/videos-googlenet"])
+    assert main() == 0
+    assert "Archery" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["extract", *options, "--stride", "2"])
+    assert main() == 2
+    assert "stride=1, not 2" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_and_what_is_done_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos = write_clips(tmp_path / "videos", num=1, num_frames=2)
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.features.writers.ShardWriter.append", refuse)
+    options = ["--videos", str(videos), "--weights", "random", "--out", str(tmp_path / "store")]
+    monkeypatch.setattr(sys, "argv", ["extract", *options])
+    assert main() == 2
+    message = capsys.readouterr().err
+    assert "The disk is full. What was done is kept." in message
+    assert "Run the same command again" in message
+    assert threading.active_count() < 10

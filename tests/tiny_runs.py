@@ -1,0 +1,127 @@
+"""Small feature stores and run folders, made without training, for the tests of eval."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.clips import Clip
+from pipeline.features import ClipRecord, FeatureSpec, ShardWriter, claim_store, write_index
+from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
+from pipeline.recurrent.spec import NetSpec
+from pipeline.runs import net_section, save_weights, write_config
+from pipeline.tasks import make_task
+
+LABELS = ("bow", "climb", "dive", "jump", "run", "walk")
+GROUPS = {"train": ("g01", "g02"), "val": ("g03",), "test": ("g04", "g05", "g06")}
+NOISE = 0.45
+
+
+def make_clips() -> tuple[Clip, ...]:
+    """Two clips of each class and group."""
+    groups = [group for part in GROUPS.values() for group in part]
+    return tuple(
+        Clip(f"v_{label}_{group}_c{number:02d}", label, group, f"{label}/{group}_{number}.avi")
+        for label in LABELS
+        for group in groups
+        for number in (1, 2)
+    )
+
+
+def make_features(seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """(T, 6) for each clip, T in [3, 9]: its class's unit vector and noise."""
+    generator = np.random.default_rng(seed)
+    features = {}
+    for clip in make_clips():
+        steps = int(generator.integers(3, 10))
+        offset = np.eye(len(LABELS))[LABELS.index(clip.label)]
+        look = NOISE * generator.normal(size=len(LABELS))
+        rows = offset + look + 0.1 * generator.normal(size=(steps, len(LABELS)))
+        features[clip.id] = rows.astype(np.float32)
+    return features
+
+
+def write_store(
+    folder: Path, *, dim: int = 6, missing: Sequence[str] = (), truncated: Sequence[str] = ()
+) -> Path:
+    """A store of the clips; features wider than 6 repeat."""
+    spec = FeatureSpec(backbone="tiny", dim=dim, dtype="float32")
+    claim_store(folder, spec)
+    features = make_features()
+    with ShardWriter(folder, "shard-00000", spec) as shard:
+        for clip in make_clips():
+            if clip.id not in missing:
+                rows = np.resize(features[clip.id], (len(features[clip.id]), dim))
+                problem = "truncated" if clip.id in truncated else ""
+                shard.append(rows)
+                shard.finish(ClipRecord(clip, len(rows), len(rows), 25.0, problem=problem))
+    write_index(folder, spec, ["shard-00000"])
+    return folder
+
+
+def write_split(folder: Path) -> Path:
+    """A split file that lists every clip of `make_clips`, in the store or not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = [group for part in GROUPS.values() for group in part]
+    with (folder / "listed.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "name", *groups])
+        writer.writerows([label, label, *(2 for _ in groups)] for label in LABELS)
+    lines = [f"{part}: [{', '.join(groups)}]" for part, groups in GROUPS.items()]
+    path = folder / "tiny.yaml"
+    path.write_text("\n".join(["listed: listed.csv", *lines]) + "\n")
+    return path
+
+
+def write_run(
+    folder: Path,
+    store: Path,
+    *,
+    model: str = "mean-pool",
+    seed: int = 0,
+    has_weights: bool = True,
+    dropout: float = 0.5,
+) -> SequenceNet:
+    """A run folder whose mean-pool answers each clip's strongest feature, bent by the seed."""
+    section = {"name": "clips", "features": str(store), "split": str(write_split(store.parent))}
+    task = make_task(section)
+    spec = NetSpec(model, task.input_size, len(LABELS), dropout=dropout)
+    if model != "mean-pool":
+        spec = replace(spec, hidden_size=8)
+    net = build_net(spec, seed=seed)
+    if model == "mean-pool":
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(len(LABELS), task.input_size, generator=generator)
+        weight = 3 * torch.eye(len(LABELS), task.input_size) + noise
+        net.load_state_dict({"readout.weight": weight, "readout.bias": torch.zeros(len(LABELS))})
+    config = {
+        "seed": seed,
+        "task": section,
+        "model": {"name": model, "dropout": spec.dropout},
+        "optimizer": {"name": "rmsprop", "lr": 1e-3},
+        "net": net_section(spec),
+        "labels": list(task.labels),
+    }
+    write_config(folder, config, _provenance(task.provenance(), net))
+    if has_weights:
+        save_weights(folder, net)
+    return net.eval()
+
+
+def _provenance(of_task: Mapping[str, Any], net: SequenceNet) -> dict[str, Any]:
+    return {**of_task, "num_parameters": num_parameters(net), "train_seconds": 75.0}
+
+
+def write_log(folder: Path) -> None:
+    """A log in the form of Lightning's: a number that was not logged at a step is a blank cell."""
+    (folder / "metrics.csv").write_text(
+        "epoch,step,train_loss,val_loss,val_accuracy\n"
+        "0,1,2.0,,\n0,2,1.0,,\n0,2,,1.5,0.25\n1,4,0.5,,\n1,4,,nan,0.5\n"
+    )
