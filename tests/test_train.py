@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from pipeline.recurrent.classifier import build_net
+from pipeline.recurrent.spec import NETS, NetSpec
+from pipeline.runs import load_net, load_run
+from pipeline.tasks import make_task
+from tests.tiny_runs import write_split, write_store
+from train import fit
+from train.callbacks import EpochLog
+from train.config import compose_config
+from train.fit import train_run
+from train.module import SequenceModule
+from train.specs import OptimizerSpec, ScheduleSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = sorted(path.stem for path in (ROOT / "train" / "conf" / "model").glob("*.yaml"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> list[str]:
+    """Overrides that train for six short epochs on a tiny store."""
+    return [
+        f"features={write_store(tmp_path / 'store')}",
+        f"split={write_split(tmp_path)}",
+        f"out={tmp_path / 'runs'}",
+        "schedule.phase_epochs=[3,2,1]",
+        "trainer.batch_size=5",
+        "trainer.accelerator=cpu",
+    ]
+
+
+def read_log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_composes_and_is_a_net(model: str) -> None:
+    config = compose_config([f"model={model}"])
+    assert config["model"]["name"] == model
+    assert model in NETS
+
+
+def test_the_defaults_are_the_papers_protocol_for_ucf101() -> None:
+    config = compose_config()
+    assert config["model"]["hidden_size"] == 100
+    assert config["model"]["dropout"] == 0.5
+    assert config["task"]["split"] == "ucf101-split1"
+    assert config["optimizer"]["name"] == "rmsprop"
+    assert config["trainer"]["batch_size"] == 256
+    assert config["schedule"] == {"phase_epochs": [25, 30, 15], "cooling": 0.1}
+
+
+def test_a_run_folder_holds_what_rebuilds_the_net(tmp_path: Path, data: list[str]) -> None:
+    folder = train_run(compose_config(["model=irnn", "optimizer.lr=1e-2", *data]))
+    run = load_run(folder)
+    assert run.is_complete
+    assert run.config["labels"] == ["bow", "climb", "dive", "jump", "run", "walk"]
+    assert run.provenance["num_parameters"] == 100 * (6 + 100 + 1) + 6 * 101
+    net, task = load_net(run), make_task(run.task, labels=run.config["labels"])
+    batch = task.sequences("train")[list(range(24))]
+    hits = net(batch.features, batch.lengths).argmax(dim=1) == batch.targets
+    assert hits.float().mean() > 0.5  # the floor is 1 / 6; six epochs tell most of them apart
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.yaml", "weights.safetensors", "metrics.csv", "provenance.json", "checkpoints",
+    }  # fmt: skip
+    rates = [float(row["lr"]) for row in read_log(folder)]
+    assert rates == pytest.approx([1e-2] * 3 + [1e-3] * 2 + [1e-4])
+
+
+def test_a_complete_run_is_not_trained_again(
+    data: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose_config(data)
+    folder = train_run(config)
+    monkeypatch.setattr(fit, "_fit", lambda *_: pytest.fail("trained again"))
+    assert train_run(config) == folder
+    assert "is complete" in capsys.readouterr().out
+
+
+def test_another_config_or_other_features_make_another_run(tmp_path: Path, data: list[str]) -> None:
+    config = compose_config(data)
+    task = make_task(config["task"])
+    name = fit.name_run(config, task)
+    assert fit.name_run(config, task) == name
+    assert fit.name_run(compose_config([*data, "model.dropout=0.7"]), task) != name
+    wider = make_task({**config["task"], "features": str(write_store(tmp_path / "wide", dim=7))})
+    assert fit.name_run(config, wider) != name
+
+
+class Kill(Exception):  # noqa: N818 - stands for a kill, not for an error
+    pass
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_training_stopped_and_resumed_equals_an_undisturbed_one(
+    tmp_path: Path, data: list[str], monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    overrides = [*data, f"trainer.keep={keep}"]
+    whole = train_run(compose_config([*overrides, f"out={tmp_path / 'whole'}"]))
+
+    def stop(self: EpochLog, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 3 and trainer.global_step % 5 == 2:
+            raise Kill
+
+    stopped = compose_config([*overrides, f"out={tmp_path / 'stopped'}"])
+    with monkeypatch.context() as context:
+        context.setattr(EpochLog, "on_train_batch_end", lambda s, t, m, *_: stop(s, t, m))
+        with pytest.raises(Kill):
+            train_run(stopped)
+    folder = train_run(stopped)
+    assert read_log(folder) == read_log(whole)
+    assert len(read_log(whole)) == 6
+    for name, tensor in load_file(whole / "weights.safetensors").items():
+        assert torch.equal(load_file(folder / "weights.safetensors")[name], tensor), name
+
+
+def test_a_training_killed_at_the_command_line_goes_on(tmp_path: Path, data: list[str]) -> None:
+    command = [sys.executable, "-m", "train", "model=lstm", *data, "schedule.phase_epochs=[400]"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    checkpoints = tmp_path / "runs"
+    give_up = time.monotonic() + 120
+    while not list(checkpoints.glob("*/checkpoints/last.ckpt")) and time.monotonic() < give_up:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (folder,) = checkpoints.iterdir()
+    assert not (folder / "weights.safetensors").exists()
+    result = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert result.stdout is not None
+    for line in result.stdout:
+        if "going on from" in line:
+            break
+    result.send_signal(signal.SIGINT)
+    rest = result.stdout.read()
+    result.stdout.close()
+    assert result.wait() == 130, rest
+
+
+def test_a_diverging_run_ends_with_the_step_and_advice_and_has_no_weights(
+    data: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ["optimizer=rmsprop", "optimizer.lr=1e30", "optimizer.clip=null", *data]
+    folder = train_run(compose_config(overrides))
+    run = load_run(folder)
+    assert not run.is_complete
+    assert "Training diverged at step" in run.divergence
+    assert "smaller optimizer.lr (now 1e+30)" in run.divergence
+    assert "Training diverged" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="diverged and has no net"):
+        load_net(run)
+
+
+def test_the_learning_rate_cools_between_phases() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    spec = ScheduleSpec((2, 3, 1), 0.1)
+    scheduler = spec.make(optimizer)
+    rates = []
+    for _ in range(spec.num_epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optimizer.lr=0"], "optimizer.lr: expected a number above 0, found 0"),
+        (["optimizer.clip_by=size"], "optimizer.clip_by: expected one of norm, value"),
+        (["schedule.phase_epochs=[]"], "schedule.phase_epochs: expected a list"),
+        (["trainer.keep=first"], "trainer.keep: expected one of best, last"),
+        (["trainer.batch_size=0"], "trainer.batch_size: expected 1 or more"),
+        (["model.readout=middle"], "readout is 'middle'"),
+        (["split=ucf"], "split=ucf: expected groups-split1, ucf101-split1"),
+        (["features=nowhere"], "nowhere: expected a feature store"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_was_expected(
+    data: list[str], overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+        train_run(compose_config([*data, *overrides]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_not_there_is_refused(data: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"Pass trainer\.accelerator=cpu"):
+        train_run(compose_config([*data, "trainer.accelerator=gpu"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model=np-rn"], "Could not find 'model/np-rn'"),
+        (["modle=np-rnn"], "Key 'modle' is not in struct"),
+        (["model=mean-pool", "model.hidden_size=3"], "Key 'hidden_size' is not in struct"),
+    ],
+)
+def test_an_unknown_name_or_key_ends_the_command_with_a_message(
+    arguments: list[str], message: str
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "train", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_gradients_are_clipped_by_norm_or_value() -> None:
+    module_spec = OptimizerSpec("sgd", lr=1.0, clip=1.0, clip_by="value")
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    for clip_by, expected in (("value", [1.0, -1.0]), ("norm", [0.6, -0.8])):
+        spec = OptimizerSpec("sgd", lr=1.0, clip=1.0, clip_by=clip_by)
+        module = SequenceModule(
+            build_net(NetSpec("mean-pool", input_size=1, num_outputs=1), seed=0),
+            kind="", optimizer=spec, schedule=ScheduleSpec((1,), 1.0),
+            loss_over_batch="mean", seed=0,
+        )  # fmt: skip
+        parameter.grad = torch.tensor([3.0, -4.0])
+        module.configure_gradient_clipping(module_spec.make([parameter]))
+        assert parameter.grad.tolist() == pytest.approx(expected)
+
+
+def test_config_yaml_holds_names_and_numbers_only(data: list[str]) -> None:
+    folder = train_run(compose_config(["model=mean-pool", *data]))
+    text = (folder / "config.yaml").read_text()
+    assert "!!" not in text
+    assert "${" not in text
+    assert set(yaml.safe_load(text)) == {
+        "seed", "task", "model", "optimizer", "schedule", "trainer", "net", "labels",
+    }  # fmt: skip

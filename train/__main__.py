@@ -1,0 +1,33 @@
+"""Train a recurrent classifier: `python -m train model=np-rnn`; `python -m train --help`."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from pipeline.console import OK, run_command
+from train.config import resolve_config
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> None:
+    """The command."""
+
+    def train() -> int:
+        from train.fit import train_run  # noqa: PLC0415 - --help and wrong keys need no torch
+
+        folder = train_run(resolve_config(config))
+        print(f"Next: python -m eval --run {folder}")
+        return OK
+
+    code = run_command(
+        train, how_to_go_on="Run the same command again: it goes on after its last whole epoch."
+    )
+    if code != OK:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

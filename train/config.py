@@ -1,0 +1,31 @@
+"""The config of one training, composed from train/conf."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The config that `python -m train` gets from these overrides, for `train_run`.
+
+    Raises ValueError for an unknown name or key.
+
+    `compose_config(["model=irnn", "features=features/UCF101-googlenet", "seed=1"])`
+    """
+    try:
+        with initialize_config_module("train.conf", version_base="1.3"):
+            return resolve_config(compose("train", overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(str(error).split("\nConfig search path")[0]) from error
+
+
+def resolve_config(config: DictConfig) -> dict[str, Any]:
+    """Plain dicts and lists, nothing left to resolve; a missing value is an error."""
+    content: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return dict(content)

@@ -1,0 +1,104 @@
+"""The sections of the config that only training needs, each checked once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+OPTIMIZERS = ("rmsprop", "sgd", "adam")
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """Which optimizer, and how gradients are clipped (`clip` None: not at all)."""
+
+    name: str
+    lr: float
+    clip: float | None
+    clip_by: str
+    decay: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice("optimizer.name", self.name, OPTIMIZERS)
+        _check_choice("optimizer.clip_by", self.clip_by, ("norm", "value"))
+        for name, number in (("lr", self.lr), ("clip", self.clip)):
+            if number is not None and not (math.isfinite(number) and number > 0):
+                raise ValueError(f"optimizer.{name}: expected a number above 0, found {number}.")
+        if self.decay is not None and not 0 <= self.decay < 1:
+            raise ValueError(f"optimizer.decay: expected 0 <= decay < 1, found {self.decay}.")
+
+    def make(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of these parameters."""
+        if self.name == "sgd":
+            return torch.optim.SGD(parameters, lr=self.lr)
+        if self.name == "adam":
+            return torch.optim.Adam(parameters, lr=self.lr)
+        assert self.decay is not None
+        return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.decay)
+
+
+@dataclass(frozen=True)
+class ScheduleSpec:
+    """Phases of training: between two the learning rate is multiplied by `cooling`."""
+
+    phase_epochs: tuple[int, ...]
+    cooling: float
+
+    def __post_init__(self) -> None:
+        if not self.phase_epochs or any(epochs < 1 for epochs in self.phase_epochs):
+            raise ValueError(
+                f"schedule.phase_epochs: expected a list of epochs, each 1 or more, "
+                f"found {list(self.phase_epochs)}."
+            )
+        if not 0 < self.cooling <= 1:
+            raise ValueError(
+                f"schedule.cooling: expected a factor in (0, 1], found {self.cooling}."
+            )
+
+    @property
+    def num_epochs(self) -> int:
+        return sum(self.phase_epochs)
+
+    def make(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """The scheduler, to be stepped once an epoch."""
+        ends = [sum(self.phase_epochs[: i + 1]) for i in range(len(self.phase_epochs) - 1)]
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=ends, gamma=self.cooling)
+
+
+@dataclass(frozen=True)
+class TrainerSpec:
+    """Batches and hardware; the last four are Lightning's own arguments."""
+
+    batch_size: int
+    loss_over_batch: str
+    keep: str
+    num_workers: int | str
+    accelerator: str
+    devices: Any
+    strategy: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"trainer.batch_size: expected 1 or more, found {self.batch_size}.")
+        _check_choice("trainer.loss_over_batch", self.loss_over_batch, ("mean", "sum"))
+        _check_choice("trainer.keep", self.keep, ("best", "last"))
+        if self.num_workers != "auto" and not isinstance(self.num_workers, int):
+            raise ValueError(
+                f"trainer.num_workers: expected a number or auto, found {self.num_workers!r}."
+            )
+        if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+            raise ValueError(
+                f"trainer.accelerator={self.accelerator}, but PyTorch finds no CUDA device.\n"
+                f"Pass trainer.accelerator=cpu, or install a driver and a CUDA build of PyTorch."
+            )
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {value!r}.")
