@@ -1,0 +1,155 @@
+"""What a net answered on a part of a split, and the file that keeps it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.features import write_text
+from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
+
+USED, TRUNCATED, MISSING = "used", "truncated", "missing"
+_SCORE = "score:"
+_TARGET = "target:"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a net answered, one row a clip that was used, in the order of `ids`.
+
+    `scores` (N, C) float32 as the net gives them: of a classification any real numbers, whose
+    softmax are the probabilities of the C `labels`. `targets` (N,) int64, the places of the right
+    labels; of a regression (`labels` is ()) (N, C) float32. `sources` (N,) name what each clip was
+    cut from. `use` says which clips are missing.
+    """
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    targets: NDArray[Any]
+    sources: tuple[str, ...]
+    use: PartUse
+
+    def __post_init__(self) -> None:
+        num = len(self.use.used)
+        if not num == len(self.scores) == len(self.targets) == len(self.sources) or num == 0:
+            raise ValueError(
+                f"Predictions: expected one target, source and row of scores for each clip, found "
+                f"{num} clips, {len(self.targets)} targets, {len(self.sources)} sources and "
+                f"{len(self.scores)} rows."
+            )
+        if self.labels and self.scores.shape != (num, len(self.labels)):
+            raise ValueError(
+                f"Predictions: expected scores ({num}, {len(self.labels)}), one for each label, "
+                f"found {self.scores.shape}."
+            )
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return self.use.used
+
+    @property
+    def kind(self) -> str:
+        return CLASSIFICATION if self.labels else REGRESSION
+
+    @property
+    def num_not_finite(self) -> int:
+        """Clips with a score that is NaN or infinite: a net that diverged."""
+        return int((~np.isfinite(self.scores).all(axis=1)).sum())
+
+
+def is_same_test(first: Predictions, second: Predictions) -> bool:
+    """Whether both answer the same clips in the same order, with the same targets and labels."""
+    return (
+        first.ids == second.ids
+        and first.labels == second.labels
+        and np.array_equal(first.targets, second.targets)
+    )
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a CSV file with a row for each listed clip, whole or not at all.
+
+    Columns: `id`; `use`: used, truncated (used, but shorter than its file's header says) or missing
+    (the other cells are empty); `source`; `target`; and one `score:<label>` for each label. A
+    regression has `target:<place>` and `score:<place>`. The numbers read back exactly.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    names = predictions.labels or [str(c) for c in range(predictions.scores.shape[1])]
+    targets = ["target"] if predictions.labels else [f"{_TARGET}{name}" for name in names]
+    writer.writerow(["id", "use", "source", *targets, *(f"{_SCORE}{name}" for name in names)])
+    truncated = set(predictions.use.truncated)
+    for place, clip_id in enumerate(predictions.ids):
+        use = TRUNCATED if clip_id in truncated else USED
+        target = predictions.targets[place]
+        cells = [predictions.labels[target]] if predictions.labels else map(_write_number, target)
+        scores = map(_write_number, predictions.scores[place])
+        writer.writerow([clip_id, use, predictions.sources[place], *cells, *scores])
+    blanks = [""] * (1 + len(targets) + len(names))
+    writer.writerows([clip_id, MISSING, *blanks] for clip_id in predictions.use.missing)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text.getvalue())
+
+
+def _write_number(number: np.float32) -> str:
+    return f"{number:.9g}"  # 9 digits give a float32 back
+
+
+def read_predictions(path: Path) -> Predictions:
+    """The predictions in a file of `write_predictions`; ValueError where it is none."""
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a file of predictions, found no such file.")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return _parse(csv.reader(file))
+    except (ValueError, csv.Error) as error:
+        raise ValueError(
+            f"{path} is not a whole file of predictions ({error}).\n"
+            f"Make it again: python -m eval --run RUN"
+        ) from error
+
+
+def _parse(lines: Iterator[list[str]]) -> Predictions:
+    header = next(lines, [])
+    first_score = next((i for i, name in enumerate(header) if name.startswith(_SCORE)), 0)
+    if header[:3] != ["id", "use", "source"] or first_score < 4:
+        raise ValueError("expected the columns id, use, source, target and scores")
+    names = tuple(name.removeprefix(_SCORE) for name in header[first_score:])
+    labels = names if header[3] == "target" else ()
+    rows = list(lines)
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"expected {len(header)} cells, found {len(row)} in {row[:1]}")
+    ids = [row[0] for row in rows]
+    if len(set(ids)) < len(ids):
+        raise ValueError("a clip stands in it twice")
+    used = [row for row in rows if row[1] != MISSING]
+    use = PartUse(
+        num_listed=len(ids),
+        used=tuple(row[0] for row in used),
+        missing=tuple(row[0] for row in rows if row[1] == MISSING),
+        truncated=tuple(row[0] for row in used if row[1] == TRUNCATED),
+    )
+    targets = [row[3:first_score] for row in used]
+    return Predictions(
+        labels=labels,
+        scores=np.array([row[first_score:] for row in used]).astype(np.float32),
+        targets=_place_labels(targets, labels) if labels else np.array(targets, np.float32),
+        sources=tuple(row[2] for row in used),
+        use=use,
+    )
+
+
+def _place_labels(targets: Sequence[Sequence[str]], labels: Sequence[str]) -> NDArray[np.int64]:
+    place_of = {label: place for place, label in enumerate(labels)}
+    unknown = {target[0] for target in targets} - set(place_of)
+    if unknown:
+        raise ValueError(f"no score for the targets {', '.join(sorted(unknown))}")
+    return np.array([place_of[target[0]] for target in targets], dtype=np.int64)

@@ -1,0 +1,193 @@
+"""The report page: whole in itself, well formed, safe, and with the numbers of the table."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval.curves import read_curves
+from eval.evaluate import evaluate_predictions, evaluate_runs
+from eval.pictures import draw_confusions
+from eval.predictions import Predictions, write_predictions
+from pipeline.tasks import PartUse
+from pipeline.video import write_video
+from tests.tiny_runs import GROUPS, make_clips, write_log, write_run, write_store
+
+_VOID = {"meta", "img", "br", "link", "input", "hr"}
+_ADDRESSES = ("src", "href", "xlink:href", "srcset", "poster", "data", "action")
+
+
+class PageReader(HTMLParser):
+    """Collects what the tests ask of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.feed(text)
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def find_addresses(text: str) -> list[str]:
+    """What a page would fetch: anything but data URIs and places in the page itself."""
+    page = PageReader(text)
+    addresses = [a[name] for _, a in page.tags for name in _ADDRESSES if name in a]
+    addresses += [a["href"] for a in page.all("link")]
+    addresses += re.findall(r"url\(\s*['\"]?([^)'\"]*)", text) + re.findall(r"@import.*", text)
+    return [a for a in addresses if not a.startswith(("data:", "#"))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<img src="https://example.org/a.png">',
+        '<link rel="stylesheet" href="style.css">',
+        "<style>@import 'a.css';</style>",
+        "<style>p { background: url('b.png') }</style>",
+        '<script src="x.js"></script>',
+        '<svg><image xlink:href="c.png"/></svg>',
+    ],
+)
+def test_the_search_for_addresses_finds_what_a_page_would_fetch(text: str) -> None:
+    assert find_addresses(text)
+
+
+def _evaluate(tmp_path: Path, *, videos: Path | None = None) -> str:
+    store = write_store(tmp_path / "features" / "tiny")
+    for name in ("a", "b"):
+        model = "mean-pool" if name == "a" else "lstm"
+        write_run(tmp_path / name, store, model=model)
+        write_log(tmp_path / name)
+    write_run(tmp_path / "lost", store, model="irnn", has_weights=False)
+    runs = [tmp_path / name for name in ("a", "b", "lost")]
+    return evaluate_runs(runs, out=tmp_path / "out", videos=videos).page.read_text()
+
+
+def test_the_page_needs_nothing_beside_it_and_says_what_its_parts_are(tmp_path: Path) -> None:
+    text = _evaluate(tmp_path)
+    page = PageReader(text)
+    assert find_addresses(text) == []
+    assert page.all("html")[0]["lang"] == "en"
+    assert all("scope" in th for th in page.all("th"))
+    assert all(img["alt"] for img in page.all("img"))
+    pictures = page.all("svg")
+    assert len(pictures) == 1 + 2 * 3  # intervals; for each score two curves and a matrix
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in pictures)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_page_shows_the_numbers_of_the_report_for_machines(tmp_path: Path) -> None:
+    text = _evaluate(tmp_path)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    first = report["rows"][0]
+    for score in first["scores"].values():
+        assert f"{score['value']:.3f}" in text
+        assert f"[{score['low']:.3f}, {score['high']:.3f}]" in text
+    counts = np.array(first["confusions"])
+    assert counts.sum() == first["clips"]["num_used"] == 36
+    accuracy = np.trace(counts) / counts.sum()
+    assert first["scores"]["top-1 accuracy"]["value"] == pytest.approx(accuracy)
+    by_class = {c["label"]: c["accuracy"]["value"] for c in first["classes"]}
+    assert list(by_class.values()) == pytest.approx(np.diag(counts) / counts.sum(axis=1))
+    np.fill_diagonal(counts, 0)
+    pair = first["confused"][0]
+    place = tuple(first["labels"].index(pair[key]) for key in ("label", "answer"))
+    assert pair["num_clips"] == counts[place] == counts.max()
+
+
+def test_names_are_text_on_the_page_and_never_markup(tmp_path: Path) -> None:
+    labels = ("<script>alert(1)</script>", "a & b", "$x^2$", "d", "e", "f")
+    ids = tuple(f"<img src=x> {i}" for i in range(6))
+    scores = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
+    predictions = Predictions(labels, scores, np.arange(6), ids, PartUse(6, ids))
+    write_predictions(tmp_path / "p.csv", predictions)
+    text = evaluate_predictions([tmp_path / "p.csv"], "test", out=tmp_path).page.read_text()
+    page = PageReader(text)
+    assert not page.all("script")
+    assert not page.all("img")
+    assert "&lt;script&gt;" in text
+    assert ">$x^2$</text>" in text  # not set as mathematics
+
+
+def test_the_worst_clips_are_shown_with_frames_from_their_videos(tmp_path: Path) -> None:
+    videos, clips = tmp_path / "videos", make_clips()
+    tested = [clip for clip in clips if clip.group in GROUPS["test"]]
+    for clip in tested[:-1]:
+        path = videos / clip.label / f"{clip.id}.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if clip is tested[0]:
+            path.write_text("no video")
+            continue
+        grey = [np.full((48, 64, 3), level, np.uint8) for level in range(20, 220, 10)]
+        write_video(path, grey)
+    page = PageReader(_evaluate(tmp_path, videos=videos))
+    images = page.all("img")
+    assert len(images) >= 10
+    encoded = images[0]["src"].removeprefix("data:image/jpeg;base64,")
+    strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))).astype(int)
+    assert strip.shape == (90, 5 * 120, 3)
+    greys = strip[45, 60::120, 0]
+    # Frames 0, 4, 8, 12, 16 of 20; MPEG-4 and JPEG at these qualities keep flat grey within 6.
+    np.testing.assert_allclose(greys, [20, 60, 100, 140, 180], atol=6)
+
+
+def test_a_regression_gets_its_own_scores_and_floors(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    targets = generator.random((200, 1)).astype(np.float32)
+    errors = np.where(np.arange(200) < 50, 0.01, 0.1).astype(np.float32)[:, None]
+    ids = tuple(map(str, range(200)))
+    predictions = Predictions((), targets + errors, targets, ids, PartUse(200, ids))
+    write_predictions(tmp_path / "p.csv", predictions)
+    evaluation = evaluate_predictions([tmp_path / "p.csv"], "test", out=tmp_path)
+    share, mse = evaluation.rows[0].scores
+    assert (share.name, share.estimate.value) == ("share with error < 0.04", 0.25)
+    constants = np.arange(0, 1, 1e-4)
+    tried = (np.abs(targets - constants) < 0.04).mean(axis=0)  # (200, 10000) -> (10000,)
+    assert share.floor == pytest.approx(tried.max())
+    assert mse.estimate.value == pytest.approx(0.25 * 0.01**2 + 0.75 * 0.1**2, rel=1e-4)
+    assert mse.floor == pytest.approx(targets.var())
+    text = evaluation.page.read_text()
+    assert "mean squared error" in text
+    assert "Confusion" not in text
+    assert find_addresses(text) == []
+
+
+def test_curves_are_means_over_an_epoch_and_pass_over_blank_cells_and_nan(tmp_path: Path) -> None:
+    assert read_curves(tmp_path) == {}
+    write_log(tmp_path)
+    assert read_curves(tmp_path) == {
+        "train_loss": ((0.0, 1.5), (1.0, 0.5)),
+        "val_loss": ((0.0, 1.5),),
+        "val_accuracy": ((0.0, 0.25), (1.0, 0.5)),
+    }
+
+
+def test_a_picture_of_equal_numbers_is_equal_byte_for_byte() -> None:
+    counts, labels = np.diag([3, 2, 1]), ("a", "b", "c")
+    first = draw_confusions(counts, labels, name="a")
+    assert draw_confusions(counts, labels, name="a") == first
