@@ -74,17 +74,31 @@ class LengthGroupedBatches(Sampler[list[int]]):
     """Batches of indices whose sequences have like lengths, so that little is padded.
 
     With a seed, every epoch draws anew: lengths are blurred by a factor in 1 ± `blur`, the indices
-    sorted by them and cut, and the batches shuffled. The draw is a function of (seed, epoch) alone,
-    so that a resumed training sees the batches of an uninterrupted one. Without a seed: by length.
+    sorted by them and cut, and the batches shuffled, the one that is not full last. The draw is a
+    function of (seed, epoch) alone, so that a resumed training sees the batches of an uninterrupted
+    one. Without a seed: by length.
+    An epoch takes only the first `share` of its batches. `batches_per_block` consecutive full
+    batches come as one list of indices.
     """
 
     def __init__(
-        self, lengths: Tensor, batch_size: int, *, seed: int | None, blur: float = 0.05
+        self,
+        lengths: Tensor,
+        batch_size: int,
+        *,
+        seed: int | None,
+        blur: float = 0.05,
+        share: float = 1.0,
+        batches_per_block: int = 1,
     ) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
         self._blur = blur
+        self._block_size = batch_size * batches_per_block
+        num_full, num_left = divmod(len(lengths), batch_size)
+        self._num_left = num_left if share == 1.0 or not num_full else 0
+        self._num_full = math.ceil(share * num_full)
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -92,30 +106,55 @@ class LengthGroupedBatches(Sampler[list[int]]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(len(self._lengths) / self._batch_size)
+        return math.ceil(self._num_full * self._batch_size / self._block_size) + (
+            self._num_left > 0
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
-        keys, order = self._lengths.double(), torch.arange(len(self))
+        full, left = self._draw()
+        flat = full[: self._num_full].flatten().tolist()
+        for start in range(0, len(flat), self._block_size):
+            yield flat[start : start + self._block_size]
+        if self._num_left:
+            yield left.tolist()
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """The full batches (n, batch size) in their order, and the indices left over."""
+        num_full = len(self._lengths) // self._batch_size
+        keys, places = self._lengths.double(), torch.arange(num_full)
         if self._seed is not None:
             generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
             draws = torch.rand(len(keys), generator=generator, dtype=torch.float64)
             keys = keys * (1.0 + self._blur * (2.0 * draws - 1.0))
-            order = torch.randperm(len(self), generator=generator)
-        batches = torch.split(torch.argsort(keys, stable=True), self._batch_size)
-        for place in order.tolist():
-            yield batches[place].tolist()
+            places = torch.randperm(num_full, generator=generator)
+        order = torch.argsort(keys, stable=True)
+        # The longest are left over: they differ most, and would be padded most.
+        full = order[: num_full * self._batch_size].view(num_full, self._batch_size)
+        return full[places], order[num_full * self._batch_size :]
 
 
 def make_loader(
-    sequences: SequenceSet, batch_size: int, *, seed: int | None, num_workers: int = 0
+    sequences: SequenceSet,
+    batch_size: int,
+    *,
+    seed: int | None,
+    num_workers: int = 0,
+    share: float = 1.0,
+    batches_per_block: int = 1,
 ) -> DataLoader[SequenceBatch]:
-    """A loader of SequenceBatches: shuffled by `seed`, or by length without one."""
+    """A loader of SequenceBatches: shuffled by `seed`, or by length without one.
+
+    `share` and `batches_per_block` as in LengthGroupedBatches.
+    """
     return DataLoader(
         sequences,  # type: ignore[arg-type]
-        sampler=LengthGroupedBatches(sequences.lengths, batch_size, seed=seed),
+        sampler=LengthGroupedBatches(
+            sequences.lengths, batch_size, seed=seed, share=share,
+            batches_per_block=batches_per_block,
+        ),
         batch_size=None,  # the sampler gives whole batches
         num_workers=num_workers,
         multiprocessing_context="spawn" if num_workers else None,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-    )
+    )  # fmt: skip

@@ -21,6 +21,28 @@ def test_every_epoch_holds_every_sequence_once(
     assert max(map(len, drawn)) <= batch_size
 
 
+@given(lengths_lists, st.integers(1, 20), st.integers(2, 9))
+def test_blocks_hold_the_same_batches_in_the_same_order(
+    lengths: list[int], batch_size: int, batches_per_block: int
+) -> None:
+    single = LengthGroupedBatches(torch.tensor(lengths), batch_size, seed=0)
+    blocks = LengthGroupedBatches(
+        torch.tensor(lengths), batch_size, seed=0, batches_per_block=batches_per_block
+    )
+    assert [i for block in blocks for i in block] == [i for batch in single for i in batch]
+    assert len(list(blocks)) == len(blocks)
+    num_full = len(lengths) // batch_size
+    assert all(
+        len(block) % batch_size == 0 for block in list(blocks)[: -(-num_full // batches_per_block)]
+    )
+
+
+def test_a_share_takes_the_first_batches_of_the_epoch() -> None:
+    lengths = torch.arange(1, 101)
+    whole = list(LengthGroupedBatches(lengths, 10, seed=0))
+    assert list(LengthGroupedBatches(lengths, 10, seed=0, share=0.25)) == whole[:3]
+
+
 def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
     lengths = torch.arange(1, 101)
     first = LengthGroupedBatches(lengths, 8, seed=1)

@@ -74,7 +74,7 @@ def test_truncated_clips_are_counted(tmp_path: Path) -> None:
     write_index(tmp_path, SPEC, ["shard-00000"])
     task = ClipsTask(features=str(tmp_path), split="ucf101-split1", classes="present")
     assert task.use("test").truncated == ("v_Archery_g03_c01", "v_Punch_g03_c01")
-    assert str(task.use("test")) == "14 of 80 clips, 2 truncated"
+    assert str(task.use("test")) == "14 of 80 sequences, 2 truncated"
     assert task.use("train").truncated == ()
 
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from pipeline.recurrent import fused
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS, NetSpec
 from pipeline.runs import load_net, load_run
@@ -157,11 +158,61 @@ def test_a_diverging_run_ends_with_the_step_and_advice_and_has_no_weights(
     folder = train_run(compose_config(overrides))
     run = load_run(folder)
     assert not run.is_complete
-    assert "Training diverged at step" in run.divergence
+    assert "Training diverged at update" in run.divergence
     assert "smaller optimizer.lr (now 1e+30)" in run.divergence
     assert "Training diverged" in capsys.readouterr().err
     with pytest.raises(ValueError, match="diverged and has no net"):
         load_net(run)
+
+
+@pytest.mark.skipif(not fused.is_available(), reason="the kernel is not built here")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["+experiment=addition", "trainer.batch_size=1", "optimizer.lr=1e-2"],
+        ["+experiment=multiplication", "trainer.batch_size=16", "optimizer.clip_by=value"],
+        ["+experiment=digits", "model=np-rnn", "optimizer=sgd", "optimizer.lr=1e-3",
+         "model.dropout=0", "model.readout=last", "trainer.batch_size=7", "budget=0.02"],
+    ],
+)  # fmt: skip
+def test_blocks_of_updates_leave_the_weights_of_one_update_at_a_time(
+    tmp_path: Path, overrides: list[str]
+) -> None:
+    small = ["task.length=12", "task.num_train=600", "task.num_val=50", "task.num_test=50"]
+    small += ["schedule.phase_epochs=[1,1]"]
+    if "+experiment=digits" in overrides:
+        small = ["schedule.phase_epochs=[1]"]
+    weights, logs = [], []
+    for updates_per_step in ("1", "auto"):
+        folder = train_run(
+            compose_config(
+                [*overrides, *small, f"trainer.updates_per_step={updates_per_step}",
+                 f"out={tmp_path / updates_per_step}", "trainer.accelerator=cpu"]
+            )
+        )  # fmt: skip
+        weights.append(load_file(folder / "weights.safetensors"))
+        logs.append(read_log(folder))
+    assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
+    for name, tensor in weights[0].items():
+        # float32 sums in another order, over some hundred updates
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-4)
+    for one, block in zip(*logs, strict=True):
+        assert float(block["train_loss"]) == pytest.approx(float(one["train_loss"]), rel=1e-3)
+
+
+def test_blocks_asked_for_where_they_cannot_be_made_are_refused(data: list[str]) -> None:
+    with pytest.raises(ValueError, match="the optimizer is rmsprop, not sgd"):
+        train_run(compose_config([*data, "trainer.updates_per_step=8"]))
+
+
+def test_a_budget_shortens_training_and_is_written_down(tmp_path: Path, data: list[str]) -> None:
+    assert ScheduleSpec((25, 30, 15), 0.1).scaled(0.1) == ScheduleSpec((2, 3, 2), 0.1, 1.0)
+    assert ScheduleSpec((10,), 0.1).scaled(0.01) == ScheduleSpec((1,), 0.1, 0.1)
+    folder = train_run(compose_config([*data, "budget=0.5"]))
+    assert load_run(folder).config["budget"] == 0.5
+    assert len(read_log(folder)) == 4
+    with pytest.raises(ValueError, match=r"budget: expected a share in \(0, 1\]"):
+        train_run(compose_config([*data, "budget=2"]))
 
 
 def test_the_learning_rate_cools_between_phases() -> None:
@@ -223,17 +274,18 @@ def test_an_unknown_name_or_key_ends_the_command_with_a_message(
 
 
 def test_gradients_are_clipped_by_norm_or_value() -> None:
-    module_spec = OptimizerSpec("sgd", lr=1.0, clip=1.0, clip_by="value")
     parameter = torch.nn.Parameter(torch.zeros(2))
-    for clip_by, expected in (("value", [1.0, -1.0]), ("norm", [0.6, -0.8])):
-        spec = OptimizerSpec("sgd", lr=1.0, clip=1.0, clip_by=clip_by)
+    for spec, expected in (
+        (OptimizerSpec("sgd", lr=1.0, clip=1.0, clip_by="value"), [1.0, -1.0]),
+        (OptimizerSpec("sgd", lr=1.0, clip=1.0, clip_by="norm"), [0.6, -0.8]),
+    ):
         module = SequenceModule(
             build_net(NetSpec("mean-pool", input_size=1, num_outputs=1), seed=0),
             kind="", optimizer=spec, schedule=ScheduleSpec((1,), 1.0),
             loss_over_batch="mean", seed=0,
         )  # fmt: skip
         parameter.grad = torch.tensor([3.0, -4.0])
-        module.configure_gradient_clipping(module_spec.make([parameter]))
+        module.configure_gradient_clipping(spec.make([parameter]))
         assert parameter.grad.tolist() == pytest.approx(expected)
 
 
@@ -243,5 +295,5 @@ def test_config_yaml_holds_names_and_numbers_only(data: list[str]) -> None:
     assert "!!" not in text
     assert "${" not in text
     assert set(yaml.safe_load(text)) == {
-        "seed", "task", "model", "optimizer", "schedule", "trainer", "net", "labels",
+        "seed", "budget", "task", "model", "optimizer", "schedule", "trainer", "net", "labels",
     }  # fmt: skip

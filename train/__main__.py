@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import hydra
 from omegaconf import DictConfig
 
 from pipeline.console import OK, run_command
 from train.config import resolve_config
+from train.experiments import expand_experiments
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -22,12 +24,22 @@ def main(config: DictConfig) -> None:
         print(f"Next: python -m eval --run {folder}")
         return OK
 
+    _exit_unless_ok(train)
+
+
+def _exit_unless_ok(command: Callable[[], int]) -> None:
     code = run_command(
-        train, how_to_go_on="Run the same command again: it goes on after its last whole epoch."
+        command, how_to_go_on="Run the same command again: it goes on after its last whole epoch."
     )
     if code != OK:
         sys.exit(code)
 
 
+def _expand_arguments() -> int:
+    sys.argv[1:] = expand_experiments(sys.argv[1:])
+    return OK
+
+
 if __name__ == "__main__":
+    _exit_unless_ok(_expand_arguments)
     main()

@@ -20,7 +20,9 @@ class EpochLog(pl.Callback):
     Lightning's CSVLogger begins the file anew on resuming, and what was logged would be lost.
     """
 
-    COLUMNS = ("epoch", "step", "lr", "train_loss", "val_loss", "val_accuracy", "seconds")
+    COLUMNS = (
+        "epoch", "step", "lr", "train_loss", "val_loss", "val_accuracy", "val_within", "seconds",
+    )  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / METRICS
@@ -46,7 +48,7 @@ class EpochLog(pl.Callback):
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         row = {
             "epoch": trainer.current_epoch,
-            "step": trainer.global_step,
+            "step": pl_module.num_updates,
             "lr": self._lr,
             "seconds": round(time.perf_counter() - self._start, 3),
             **{name: f"{values[name]:.6g}" for name in self.COLUMNS if name in values},

@@ -10,6 +10,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from train.experiments import expand_experiments
+
 
 def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The config that `python -m train` gets from these overrides, for `train_run`.
@@ -20,7 +22,7 @@ def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     try:
         with initialize_config_module("train.conf", version_base="1.3"):
-            return resolve_config(compose("train", overrides=list(overrides)))
+            return resolve_config(compose("train", overrides=expand_experiments(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(str(error).split("\nConfig search path")[0]) from error
 

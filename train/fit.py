@@ -8,6 +8,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 from filelock import FileLock, Timeout
 from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
 
-from pipeline.recurrent.classifier import build_net, num_parameters
+from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
 from pipeline.recurrent.spec import NetSpec, multiply_adds_per_step
 from pipeline.runs import (
     DIVERGED,
@@ -27,13 +29,54 @@ from pipeline.runs import (
     save_weights,
     write_config,
 )
-from pipeline.sequences import make_loader
+from pipeline.sequences import SequenceBatch, SequenceSet, make_loader
 from pipeline.tasks import Task, make_task
+from train.blocks import choose_updates_per_step
 from train.callbacks import EpochLines, EpochLog, count_seconds
 from train.module import DivergedError, SequenceModule
 from train.specs import OptimizerSpec, ScheduleSpec, TrainerSpec
 
 _LOADING_WORKERS = 2
+_VAL_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, with every section of its config checked."""
+
+    config: Mapping[str, Any]
+    task: Task
+    net: NetSpec
+    optimizer: OptimizerSpec
+    schedule: ScheduleSpec
+    trainer: TrainerSpec
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What config.yaml holds: the sections that were chosen, and what follows from the task."""
+        names = ("seed", "budget", "task", "model", "optimizer", "schedule", "trainer")
+        chosen = {name: self.config[name] for name in names}
+        return {**chosen, "net": net_section(self.net), "labels": list(self.task.labels)}
+
+
+def check_config(config: Mapping[str, Any]) -> Training:
+    """The training that a config asks for; ValueError for what cannot be done."""
+    task = make_task(config["task"])
+    schedule = config["schedule"]
+    return Training(
+        config=config,
+        task=task,
+        net=NetSpec(input_size=task.input_size, num_outputs=task.num_outputs, **config["model"]),
+        optimizer=OptimizerSpec(**config["optimizer"]),
+        schedule=ScheduleSpec(tuple(schedule["phase_epochs"]), schedule["cooling"]).scaled(
+            config["budget"]
+        ),
+        trainer=TrainerSpec(**config["trainer"]),
+    )
 
 
 def train_run(config: Mapping[str, Any]) -> Path:
@@ -42,19 +85,8 @@ def train_run(config: Mapping[str, Any]) -> Path:
     The folder's name is a function of the config: a training that is complete is not done again,
     one that was stopped goes on after its last whole epoch, with the same result as without a stop.
     """
-    optimizer = OptimizerSpec(**config["optimizer"])
-    schedule = ScheduleSpec(
-        tuple(config["schedule"]["phase_epochs"]), config["schedule"]["cooling"]
-    )
-    trainer_spec = TrainerSpec(**config["trainer"])
-    task = make_task(config["task"])
-    spec = NetSpec(input_size=task.input_size, num_outputs=task.num_outputs, **config["model"])
-    resolved = {
-        **{k: config[k] for k in ("seed", "task", "model", "optimizer", "schedule", "trainer")},
-        "net": net_section(spec),
-        "labels": list(task.labels),
-    }
-    folder = Path(config["out"]) / name_run(resolved, task)
+    training = check_config(config)
+    folder = Path(config["out"]) / name_run(training.resolved, training.task)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
@@ -62,7 +94,7 @@ def train_run(config: Mapping[str, Any]) -> Path:
                 return folder
             # Vanishing gradients become subnormal numbers, which are slow on a CPU.
             torch.set_flush_denormal(True)
-            _fit(folder, resolved, task, spec, optimizer, schedule, trainer_spec)
+            _fit(training, folder)
     except Timeout:
         raise ValueError(f"{folder} is being trained by another process: wait for it.") from None
     finally:
@@ -88,71 +120,97 @@ def _is_finished(folder: Path) -> bool:
     return run.is_complete or bool(run.divergence)
 
 
-def _fit(
-    folder: Path,
-    resolved: Mapping[str, Any],
-    task: Task,
-    spec: NetSpec,
-    optimizer: OptimizerSpec,
-    schedule: ScheduleSpec,
-    trainer_spec: TrainerSpec,
-) -> None:
-    seed = int(resolved["seed"])
+def _fit(training: Training, folder: Path) -> None:
     _quieten_lightning()
-    pl.seed_everything(seed, workers=True, verbose=False)
-    net = build_net(spec, seed=seed)
-    use = {part: task.use(part) for part in ("train", "val")}
-    provenance = describe_provenance(
-        seed=seed,
-        num_parameters=num_parameters(net),
-        multiply_adds_per_step=multiply_adds_per_step(spec),
-        use={part: {"listed": u.num_listed, "used": len(u.used), "missing": len(u.missing),
-                    "truncated": len(u.truncated)} for part, u in use.items()},
-        **task.provenance(),
-    )  # fmt: skip
-    train_set, val_set = task.sequences("train"), task.sequences("val")
-    print(
-        f"{folder}\n"
-        f"  {spec.name}: {num_parameters(net)} parameters, "
-        f"{multiply_adds_per_step(spec)} multiply-adds a step\n"
-        f"  {task.num_outputs} outputs; train {use['train']}; val {use['val']}; "
-        f"sequences {'in memory' if train_set.is_in_memory else 'read from disk'}",
-        flush=True,
-    )
-    workers = trainer_spec.num_workers
-    if workers == "auto":
-        workers = 0 if train_set.is_in_memory else _LOADING_WORKERS
-    size, workers = trainer_spec.batch_size, int(workers)
-    train_loader = make_loader(train_set, size, seed=seed, num_workers=workers)
-    val_loader = make_loader(val_set, size, seed=None, num_workers=workers)
+    pl.seed_everything(training.seed, workers=True, verbose=False)
+    train_set, val_set = training.task.sequences("train"), training.task.sequences("val")
+    net = build_net(training.net, seed=training.seed)
+    updates_per_step = choose_updates_per_step(training.trainer, training.optimizer, net, train_set)
     module = SequenceModule(
-        net, kind=task.kind, optimizer=optimizer, schedule=schedule,
-        loss_over_batch=trainer_spec.loss_over_batch, seed=seed,
+        net, kind=training.task.kind, optimizer=training.optimizer, schedule=training.schedule,
+        loss_over_batch=training.trainer.loss_over_batch, seed=training.seed,
+        block_batch_size=training.trainer.batch_size if updates_per_step > 1 else None,
     )  # fmt: skip
-    trainer, checkpoint = _make_trainer(folder, trainer_spec, schedule.num_epochs)
+    loaders = _make_loaders(training, train_set, val_set, updates_per_step)
+    trainer, checkpoint = _make_trainer(folder, training.trainer, training.schedule.num_epochs)
+    provenance = _describe(training, net)
     last = folder / "checkpoints" / "last.ckpt"
-    if last.is_file():
+    ckpt_path = last if last.is_file() else None
+    print(_announce(training, net, folder, train_set, updates_per_step), flush=True)
+    if ckpt_path:
         print(f"  going on from {last}", flush=True)
-    write_config(folder, resolved, provenance)
+    write_config(folder, training.resolved, provenance)
     try:
-        trainer.fit(
-            module,
-            train_loader,
-            val_loader,
-            ckpt_path=last if last.is_file() else None,
-            weights_only=True,
-        )
+        trainer.fit(module, *loaders, None, ckpt_path, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
     except DivergedError as error:
         (folder / DIVERGED).write_text(f"{error}\n")
         print(f"{folder}: {error}", file=sys.stderr)
         return
-    if trainer_spec.keep == "best":
+    if training.trainer.keep == "best":
         best = torch.load(checkpoint.best_model_path, weights_only=True)
         module.load_state_dict(best["state_dict"])
-    write_config(folder, resolved, {**provenance, "train_seconds": count_seconds(folder)})
+    seconds = count_seconds(folder)
+    write_config(folder, training.resolved, {**provenance, "train_seconds": seconds})
     save_weights(folder, net)
+
+
+def _describe(training: Training, net: SequenceNet) -> dict[str, Any]:
+    """The run's provenance."""
+    use = {part: training.task.use(part) for part in ("train", "val")}
+    return describe_provenance(
+        seed=training.seed,
+        num_parameters=num_parameters(net),
+        multiply_adds_per_step=multiply_adds_per_step(training.net),
+        use={
+            part: {
+                "listed": u.num_listed, "used": len(u.used), "missing": len(u.missing),
+                "truncated": len(u.truncated),
+            }
+            for part, u in use.items()
+        },
+        **training.task.provenance(),
+    )  # fmt: skip
+
+
+def _announce(
+    training: Training,
+    net: SequenceNet,
+    folder: Path,
+    train_set: SequenceSet,
+    updates_per_step: int,
+) -> str:
+    """What is about to be trained, for the terminal."""
+    task, budget = training.task, training.config["budget"]
+    lines = [
+        str(folder),
+        f"  {training.net.name}: {num_parameters(net)} parameters, "
+        f"{multiply_adds_per_step(training.net)} multiply-adds a step",
+        f"  {task.num_outputs} outputs; train {task.use('train')}; val {task.use('val')}; "
+        f"sequences {'in memory' if train_set.is_in_memory else 'read from disk'}",
+    ]
+    if budget != 1:
+        lines.append(f"  a trial with {budget:g} of the training budget")
+    if updates_per_step > 1:
+        lines.append(f"  {updates_per_step} consecutive updates at a time, in the fused kernel")
+    return "\n".join(lines)
+
+
+def _make_loaders(
+    training: Training, train_set: SequenceSet, val_set: SequenceSet, updates_per_step: int
+) -> tuple[DataLoader[SequenceBatch], DataLoader[SequenceBatch]]:
+    spec = training.trainer
+    workers = spec.num_workers
+    if workers == "auto":
+        workers = 0 if train_set.is_in_memory else _LOADING_WORKERS
+    train_loader = make_loader(
+        train_set, spec.batch_size, seed=training.seed, num_workers=int(workers),
+        share=training.schedule.epoch_share, batches_per_block=updates_per_step,
+    )  # fmt: skip
+    # Without updates the batch may be larger: only the memory changes.
+    val_size = max(spec.batch_size, _VAL_BATCH_SIZE)
+    return train_loader, make_loader(val_set, val_size, seed=None, num_workers=int(workers))
 
 
 def _make_trainer(

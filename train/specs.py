@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ class OptimizerSpec:
     name: str
     lr: float
     clip: float | None
-    clip_by: str
+    clip_by: Literal["norm", "value"]
     decay: float | None = None
 
     def __post_init__(self) -> None:
@@ -48,6 +48,8 @@ class ScheduleSpec:
 
     phase_epochs: tuple[int, ...]
     cooling: float
+    epoch_share: float = 1.0
+    """The share of the batches that an epoch takes: below 1 only in trials."""
 
     def __post_init__(self) -> None:
         if not self.phase_epochs or any(epochs < 1 for epochs in self.phase_epochs):
@@ -64,6 +66,14 @@ class ScheduleSpec:
     def num_epochs(self) -> int:
         return sum(self.phase_epochs)
 
+    def scaled(self, budget: float) -> ScheduleSpec:
+        """The schedule of a trial with `budget` of the updates: fewer epochs, then shorter ones."""
+        if not 0 < budget <= 1:
+            raise ValueError(f"budget: expected a share in (0, 1], found {budget}.")
+        epochs = tuple(max(1, round(budget * epochs)) for epochs in self.phase_epochs)
+        share = min(1.0, budget * self.num_epochs / sum(epochs))
+        return ScheduleSpec(epochs, self.cooling, share)
+
     def make(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         """The scheduler, to be stepped once an epoch."""
         ends = [sum(self.phase_epochs[: i + 1]) for i in range(len(self.phase_epochs) - 1)]
@@ -75,9 +85,10 @@ class TrainerSpec:
     """Batches and hardware; the last four are Lightning's own arguments."""
 
     batch_size: int
-    loss_over_batch: str
+    loss_over_batch: Literal["mean", "sum"]
     keep: str
     num_workers: int | str
+    updates_per_step: int | str
     accelerator: str
     devices: Any
     strategy: str
@@ -88,10 +99,10 @@ class TrainerSpec:
             raise ValueError(f"trainer.batch_size: expected 1 or more, found {self.batch_size}.")
         _check_choice("trainer.loss_over_batch", self.loss_over_batch, ("mean", "sum"))
         _check_choice("trainer.keep", self.keep, ("best", "last"))
-        if self.num_workers != "auto" and not isinstance(self.num_workers, int):
-            raise ValueError(
-                f"trainer.num_workers: expected a number or auto, found {self.num_workers!r}."
-            )
+        for name in ("num_workers", "updates_per_step"):
+            found = getattr(self, name)
+            if found != "auto" and not isinstance(found, int):
+                raise ValueError(f"trainer.{name}: expected a number or auto, found {found!r}.")
         if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
             raise ValueError(
                 f"trainer.accelerator={self.accelerator}, but PyTorch finds no CUDA device.\n"

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pipeline.tasks.clips import ClipsTask
-from pipeline.tasks.task import CLASSIFICATION, REGRESSION, PartUse, Task
+from pipeline.tasks.copying import copying_task
+from pipeline.tasks.digits import digits_task
+from pipeline.tasks.marked import marked_task
+from pipeline.tasks.mnist import mnist_task, permuted_mnist_task
+from pipeline.tasks.task import CLASSIFICATION, NOT_SCORED, REGRESSION, PartUse, Task
 
-TASKS: dict[str, Callable[..., Task]] = {"clips": ClipsTask}
+TASKS: dict[str, Callable[..., Task]] = {
+    "clips": ClipsTask,
+    "addition": partial(marked_task, "sum"),
+    "multiplication": partial(marked_task, "product"),
+    "mnist": mnist_task,
+    "permuted-mnist": permuted_mnist_task,
+    "copying": copying_task,
+    "digits": digits_task,
+}
+# Tasks whose classes are those of the data at hand; the others' are fixed.
+_WITH_CLASSES_OF_DATA = ("clips",)
 
 
 def make_task(section: Mapping[str, Any], *, labels: Sequence[str] | None = None) -> Task:
@@ -20,9 +35,11 @@ def make_task(section: Mapping[str, Any], *, labels: Sequence[str] | None = None
         near = difflib.get_close_matches(str(name), TASKS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(f"task={name}: expected one of {', '.join(TASKS)}.{hint}")
-    if labels is not None:
+    if labels is not None and name in _WITH_CLASSES_OF_DATA:
         options["labels"] = tuple(labels)
     return TASKS[name](**options)
 
 
-__all__ = ["CLASSIFICATION", "REGRESSION", "TASKS", "PartUse", "Task", "make_task"]
+__all__ = [
+    "CLASSIFICATION", "NOT_SCORED", "REGRESSION", "TASKS", "PartUse", "Task", "make_task",
+]  # fmt: skip

@@ -52,7 +52,7 @@ class ClipsTask:
         self.store = FeatureStore(features or find_store())
         self._cache = cache
         clips = [record.clip for record in self.store.records.values()]
-        self.split = read_split(split, clips, seed=split_seed)
+        self.split = read_split(split, clips, seed=split_seed, store=self.store.folder)
         if labels is not None:
             self.split = self.split.restricted_to(labels)
         elif classes == "present":

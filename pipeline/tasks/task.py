@@ -10,11 +10,13 @@ from pipeline.sequences import SequenceSet
 
 CLASSIFICATION = "classification"
 REGRESSION = "regression"
+NOT_SCORED = -100
+"""The target of a step whose answer does not count; PyTorch's cross entropy leaves it out."""
 
 
 @dataclass(frozen=True)
 class PartUse:
-    """How much of a part of a split is there: clip ids."""
+    """How much of a part of a split is there: ids of clips, or the numbers of other sequences."""
 
     num_listed: int
     used: tuple[str, ...]
@@ -23,19 +25,32 @@ class PartUse:
     """Clips used although fewer frames were decoded than the file's header says."""
 
     def __str__(self) -> str:
-        text = f"{len(self.used)} of {self.num_listed} clips"
+        text = f"{len(self.used)} of {self.num_listed} sequences"
         return text + (f", {len(self.truncated)} truncated" if self.truncated else "")
 
 
 class Task(Protocol):
     """Sequences with targets, in three parts."""
 
-    kind: str
-    """CLASSIFICATION: targets (B,) int64 classes; REGRESSION: targets (B, C) float32."""
-    labels: tuple[str, ...]
-    """Class names in the order of the scores; () for a regression."""
-    input_size: int
-    num_outputs: int
+    @property
+    def kind(self) -> str:
+        """What the targets are.
+
+        CLASSIFICATION: classes, (B,) int64, or (B, T) for an answer at every step, NOT_SCORED at
+        those that do not count; REGRESSION: numbers, (B, C) float32.
+        """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the scores; () for a regression."""
+
+    @property
+    def input_size(self) -> int:
+        """D, the numbers of a step."""
+
+    @property
+    def num_outputs(self) -> int:
+        """C, the numbers of an answer."""
 
     def sequences(self, part: str) -> SequenceSet:
         """The sequences of `train`, `val` or `test`."""

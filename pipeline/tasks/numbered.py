@@ -1,0 +1,75 @@
+"""What the toy tasks share: sequences that are independent and have numbers for names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.sequences import SequenceSet
+from pipeline.tasks.task import PartUse
+
+
+@dataclass(frozen=True)
+class NumberedTask:
+    """A Task whose parts are `make(part)`, with `sizes[part]` sequences, each its own source.
+
+    `origin` says what makes the sequences beside the task's options: a run is evaluated only on
+    sequences of the origin it was trained on. Whole numbers and text only, as it goes to JSON.
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+    input_size: int
+    num_outputs: int
+    sizes: Mapping[str, int]
+    make: Callable[[str], SequenceSet]
+    origin: Mapping[str, Any]
+
+    def sequences(self, part: str) -> SequenceSet:
+        return self.make(part)
+
+    def use(self, part: str) -> PartUse:
+        return PartUse(self.sizes[part], self._ids(part))
+
+    def sources(self, part: str) -> Sequence[str]:
+        return self._ids(part)
+
+    def _ids(self, part: str) -> tuple[str, ...]:
+        return tuple(f"{number:05d}" for number in range(self.sizes[part]))
+
+    def provenance(self) -> Mapping[str, Any]:
+        return {"sequences": dict(self.origin)}
+
+    def check_provenance(self, provenance: Mapping[str, Any]) -> None:
+        found = provenance.get("sequences")
+        if found != self.origin:
+            raise ValueError(
+                f"The run was trained on sequences of {found}; this program makes them from "
+                f"{dict(self.origin)}.\n"
+                f"Train the run again."
+            )
+
+
+def check_whole(name: str, found: object, *, least: int) -> None:
+    """Raise ValueError unless the option is a whole number and not below `least`."""
+    if not isinstance(found, int) or isinstance(found, bool) or found < least:
+        raise ValueError(f"task.{name}: expected a whole number from {least} up, found {found!r}.")
+
+
+def hold_out(total: int, **held: int) -> dict[str, int]:
+    """Sizes of train and of the parts held out of `total` sequences; none may be empty."""
+    check_sizes(held)
+    if sum(held.values()) >= total:
+        names = " and ".join(f"task.num_{part}" for part in held)
+        raise ValueError(
+            f"{names}: expected fewer than the {total} sequences there are, "
+            f"found {sum(held.values())}."
+        )
+    return {"train": total - sum(held.values()), **held}
+
+
+def check_sizes(sizes: Mapping[str, int]) -> None:
+    """Raise ValueError unless every part has a sequence."""
+    for part, size in sizes.items():
+        check_whole(f"num_{part}", size, least=1)

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.recurrent.spec import NETS, NetSpec
+from pipeline.runs import load_run
+from pipeline.tasks import TASKS, make_task
+from train.config import compose_config
+from train.experiments import PROTOCOLS, expand_experiments, paper_experiments
+from train.fit import train_run
+from train.specs import OptimizerSpec, ScheduleSpec
+
+CONF = Path(__file__).resolve().parent.parent / "train" / "conf"
+# Input and output sizes that stand for those of tasks that read files.
+SIZES = {"clips": (1024, 101), "mnist": (1, 10), "permuted-mnist": (1, 10)}
+
+
+def list_names(group: str) -> set[str]:
+    return {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+def compose(*arguments: str) -> dict[str, Any]:
+    return compose_config(expand_experiments(arguments))
+
+
+def make_spec(config: dict[str, Any]) -> NetSpec:
+    name = config["task"]["name"]
+    if name in SIZES:
+        sizes = SIZES[name]
+    else:
+        task = make_task(config["task"])
+        sizes = task.input_size, task.num_outputs
+    return NetSpec(input_size=sizes[0], num_outputs=sizes[1], **config["model"])
+
+
+def test_every_net_task_and_protocol_has_its_file() -> None:
+    assert list_names("model") == set(NETS)
+    assert list_names("task") == set(TASKS)
+    assert list_names("experiment") == set(PROTOCOLS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_net_on_every_task_is_one_override_away(task: str) -> None:
+    for model in NETS:
+        config = compose(f"model={model}", f"task={task}")
+        assert (config["model"]["name"], config["task"]["name"]) == (model, task)
+        if (model, task) == ("mean-pool", "copying"):  # its answer at every step is the same
+            with pytest.raises(ValueError, match="readout is 'all', but mean-pool reads the mean"):
+                make_spec(config)
+        else:
+            assert make_spec(config).readout == ("all" if task == "copying" else "last")
+
+
+@pytest.mark.parametrize("name", [*PROTOCOLS, "addition-lstm-250", "permuted-mnist-irnn-10"])
+def test_a_preset_composes_into_valid_sections(name: str) -> None:
+    config = compose(f"+experiment={name}")
+    spec = make_spec(config)
+    OptimizerSpec(**config["optimizer"])
+    schedule = config["schedule"]
+    ScheduleSpec(tuple(schedule["phase_epochs"]), schedule["cooling"])
+    assert spec.hidden_size == 100
+    assert spec.dropout == (0.5 if name.startswith("ucf101") else 0.0)
+    assert config["trainer"]["keep"] == ("best" if name.startswith("ucf101") else "last")
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer", "lr", "phases", "batch_size"),
+    [
+        ("addition", "sgd", 1e-3, [10], 1),
+        ("multiplication", "sgd", 2e-4, [33, 33, 34], 16),
+        ("mnist-np-rnn", "sgd", 1e-4, [33, 33, 34], 16),
+        ("mnist-irnn", "rmsprop", 1e-6, [100], 16),
+        ("permuted-mnist", "sgd", 1e-4, [33, 33, 34], 16),
+        ("ucf101", "rmsprop", 1e-3, [25, 30, 15], 256),
+    ],
+)
+def test_a_protocol_of_the_paper_has_its_numbers(
+    name: str, optimizer: str, lr: float, phases: list[int], batch_size: int
+) -> None:
+    config = compose(f"+experiment={name}")
+    assert config["optimizer"]["name"] == optimizer
+    assert config["optimizer"]["lr"] == lr
+    assert (config["optimizer"]["clip"], config["optimizer"]["clip_by"]) == (10.0, "norm")
+    assert config["schedule"] == {"phase_epochs": phases, "cooling": 0.1}
+    assert config["trainer"]["batch_size"] == batch_size
+    assert config["trainer"]["loss_over_batch"] == ("mean" if name == "ucf101" else "sum")
+    if name in ("addition", "multiplication"):
+        sizes = [config["task"][f"num_{part}"] for part in ("train", "val", "test")]
+        assert sizes == [100_000, 10_000, 10_000]
+        assert config["task"]["marks"] == "halves"
+    if "mnist" in name:
+        assert config["task"]["num_val"] == 5000
+
+
+def test_every_bar_and_row_of_the_paper_has_a_name() -> None:
+    places = paper_experiments()
+    by_place = [row.place for row in places.values()]
+    # 7 nets at 5 lengths; 5 nets at 3; 2 nets at 100 and 500 epochs; 4 nets.
+    assert by_place.count("Figure 3") == 35
+    assert by_place.count("Figure 4") == 15
+    assert sum("Table 2" in place for place in by_place) == 4
+    assert sum("Figure 5" in place for place in by_place) == 2
+    assert by_place.count("Table 3") == 4
+    assert places["mnist-np-rnn-500"].accuracy == 0.968
+    assert places["ucf101-scaled-irnn"].accuracy == 0.566
+    assert places["addition-o-rnn-150"].accuracy is None
+
+
+def test_a_bar_or_row_of_the_paper_is_its_protocol_with_a_net_and_a_number() -> None:
+    for name in paper_experiments():
+        expanded = expand_experiments([f"+experiment={name}"])
+        values = dict(argument.removeprefix("+").split("=") for argument in expanded)
+        words = [values["experiment"]]
+        words += [values["model"]] if "model" in values else []
+        words += [values["task.length"]] if "task.length" in values else []
+        if "mnist" in name:
+            phases = values["schedule.phase_epochs"].strip("[]").split(",")
+            words.append(str(sum(map(int, phases))))
+        assert "-".join(words) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in paper_experiments() if not name.endswith(("00", "150"))]
+    + ["addition-o-rnn-500", "mnist-irnn-500"],
+)
+def test_a_bar_or_row_of_the_paper_composes(name: str) -> None:
+    config = compose(f"+experiment={name}")
+    assert config["model"]["name"] in name
+    assert config["task"]["name"].replace("clips", "ucf101") in name
+    assert name.endswith(str(config["task"].get("length", ""))) or "mnist" in name
+    assert config["budget"] == 1.0
+
+
+def test_the_settings_of_table_3_are_those_that_were_best_on_validation() -> None:
+    assert compose("+experiment=ucf101-irnn")["optimizer"]["lr"] == 1e-2
+    for net in ("np-rnn", "scaled-irnn", "lstm"):
+        config = compose(f"+experiment=ucf101-{net}")
+        assert (config["optimizer"]["lr"], config["model"]["dropout"]) == (1e-3, 0.5)
+
+
+def test_a_long_name_is_the_protocol_and_its_overrides() -> None:
+    expanded = expand_experiments(["seed=1", "+experiment=addition-np-rnn-400", "budget=0.1"])
+    assert expanded == [
+        "seed=1", "+experiment=addition", "model=np-rnn", "task.length=400", "budget=0.1",
+    ]  # fmt: skip
+    assert expand_experiments(expanded) == expanded
+    assert expand_experiments(["-m", "+experiment=addition,digits"])[1] == (
+        "+experiment=addition,digits"
+    )
+    assert expand_experiments(["--help", "model=irnn"]) == ["--help", "model=irnn"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_is_set_explicitly_wins_over_a_long_name_on_either_side(is_first: bool) -> None:
+    mine = ["task.length=30", "model=irnn", "optimizer.lr=0.5", "model.dropout=0.3", "budget=0.1"]
+    preset = ["+experiment=addition-np-rnn-400"]
+    config = compose(*(mine + preset if is_first else preset + mine))
+    assert config["task"]["length"] == 30
+    assert config["model"]["name"] == "irnn"
+    assert config["optimizer"]["lr"] == 0.5
+    assert config["model"]["dropout"] == 0.3
+    assert config["budget"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("addtion", "addition"),
+        ("addition-npp-rnn-400", "addition-np-rnn-400"),
+        ("addition-np-rnn-", "addition-np-rnn-"),
+        ("mnist-np-rnn-lstm-100", "mnist-np-rnn-100"),
+        ("digits-5", "digits"),
+        ("mnist", "mnist-irnn"),
+    ],
+)
+def test_an_unknown_experiment_is_refused_with_the_protocols_and_the_nearest(
+    name: str, nearest: str
+) -> None:
+    listed = ", ".join(PROTOCOLS)
+    with pytest.raises(ValueError, match=f"expected one of {listed}, or .*Did you mean {nearest}"):
+        expand_experiments([f"+experiment={name}"])
+
+
+def test_a_sweep_over_long_names_is_refused_with_the_way_to_sweep() -> None:
+    with pytest.raises(ValueError, match="Sweep over nets and lengths instead"):
+        expand_experiments(["-m", "+experiment=addition-irnn-150,addition-np-rnn-150"])
+
+
+GENERATED = ["task.num_train=24", "task.num_val=5", "task.num_test=5", "task.length=6"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["+experiment=addition-np-rnn-400", *GENERATED],
+        ["+experiment=multiplication", "model=lstm", *GENERATED],
+        ["+experiment=copying", "model=irnn", *GENERATED],
+        ["+experiment=digits", "model=np-tanh-rnn", "task.num_val=1000", "task.num_test=700"],
+    ],
+)
+def test_a_preset_trains_to_a_complete_run(tmp_path: Path, arguments: list[str]) -> None:
+    small = ["schedule.phase_epochs=[1,1]", "trainer.accelerator=cpu", f"out={tmp_path}"]
+    folder = train_run(compose(*arguments, *small))
+    run = load_run(folder)
+    assert run.is_complete
+    task = make_task(run.task, labels=run.config["labels"])
+    task.check_provenance(run.provenance)
+    assert run.config["labels"] == list(task.labels)
+
+
+def test_mnist_trains_to_a_complete_run(tmp_path: Path, data_root: Path) -> None:
+    small = ["task.num_val=59980", "schedule.phase_epochs=[1]", "trainer.accelerator=cpu"]
+    root = f"task.root={data_root / 'mnist'}"
+    config = compose(
+        "+experiment=permuted-mnist", root, *small, "model=mean-pool", f"out={tmp_path}"
+    )
+    assert load_run(train_run(config)).is_complete

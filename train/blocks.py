@@ -1,0 +1,98 @@
+"""Blocks of consecutive SGD updates in one call of the kernel.
+
+With batches of one sequence, as the np-RNN paper trains, Lightning's own work around an update
+costs ten times the update. A block makes the very same updates, one after another.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.recurrent import fused
+from pipeline.recurrent.classifier import SequenceNet
+from pipeline.sequences import SequenceBatch, SequenceSet
+from pipeline.tasks import CLASSIFICATION
+from train.specs import OptimizerSpec, TrainerSpec
+
+# Sequences in a block: enough that what is paid once a block does not count.
+_SEQUENCES_PER_BLOCK = 512
+
+
+def choose_updates_per_step(
+    trainer: TrainerSpec, optimizer: OptimizerSpec, net: SequenceNet, sequences: SequenceSet
+) -> int:
+    """How many updates a training step makes: 1, or more where the kernel can do them.
+
+    Raises ValueError when the config asks for more than 1 where it cannot.
+    """
+    reason = find_obstacle(trainer, optimizer, net, sequences)
+    if trainer.updates_per_step == "auto":
+        return 1 if reason else max(1, _SEQUENCES_PER_BLOCK // trainer.batch_size)
+    asked = int(trainer.updates_per_step)
+    if asked > 1 and reason:
+        raise ValueError(
+            f"trainer.updates_per_step={asked}, but updates cannot be made in blocks: {reason}.\n"
+            f"Pass trainer.updates_per_step=1, or auto."
+        )
+    return asked
+
+
+def find_obstacle(
+    trainer: TrainerSpec, optimizer: OptimizerSpec, net: SequenceNet, sequences: SequenceSet
+) -> str:
+    """Why the kernel cannot make updates in blocks here, or ""."""
+    spec = net.spec
+    on_gpu = trainer.accelerator not in ("cpu", "auto") or (
+        trainer.accelerator == "auto" and torch.cuda.is_available()
+    )
+    obstacles = {
+        f"the optimizer is {optimizer.name}, not sgd": optimizer.name != "sgd",
+        f"{spec.name} is not a simple recurrent net": spec.kind.cell != "simple",
+        f"readout is {spec.readout}, not last": spec.readout != "last",
+        "dropout is not 0": spec.dropped_share > 0,
+        "h0 is learned": spec.h0 != "zero",
+        "sequences differ in length": bool((sequences.lengths != sequences.lengths[0]).any()),
+        "training runs on a GPU": on_gpu,
+        "training runs on several devices": trainer.devices not in ("auto", 1),
+        f"precision is {trainer.precision}": trainer.precision not in ("32-true", 32, "32"),
+        f"the kernel is not available ({fused.unavailable_reason()})": not fused.is_available(),
+    }
+    return next((reason for reason, holds in obstacles.items() if holds), "")
+
+
+def make_updates(
+    net: SequenceNet,
+    batch: SequenceBatch,
+    *,
+    batch_size: int,
+    kind: str,
+    learning_rate: float,
+    optimizer: OptimizerSpec,
+    loss_over_batch: Literal["mean", "sum"],
+) -> tuple[Tensor, Tensor]:
+    """Losses and gradient norms (K,) of the updates on the K batches in `batch`, one after another.
+
+    The net's weights are changed in place: that is what an update is.
+    """
+    num, steps, width = batch.features.shape
+    size = batch_size if num % batch_size == 0 else num
+    weights = {name: parameter.detach() for name, parameter in net.named_parameters()}
+    updates = fused.sgd_updates(
+        batch.features.view(num // size, size, steps, width),
+        batch.targets.view(num // size, size, *batch.targets.shape[1:]),
+        weights=fused.NetWeights(
+            weights["recurrent.weight_ih_l0"], weights["recurrent.weight_hh_l0"],
+            weights["recurrent.bias_ih_l0"], weights["readout.weight"], weights["readout.bias"],
+        ),
+        learning_rate=learning_rate,
+        clip=float("inf") if optimizer.clip is None else optimizer.clip,
+        clip_by=optimizer.clip_by,
+        loss="cross_entropy" if kind == CLASSIFICATION else "squared_error",
+        reduction=loss_over_batch,
+        nonlinearity=net.spec.kind.nonlinearity,
+    )  # fmt: skip
+    losses = updates.losses / (size if loss_over_batch == "sum" else 1)
+    return losses, updates.gradient_norms
