@@ -6,12 +6,16 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from extract.flow import PROBLEMS, Outcome, extract_features
-from extract.inspect import describe_store
-from extract.setup import estimate_frames, prepare_encoder
-from pipeline.clips import find_clips
+from pipeline.clips import find_clips, is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
+
+if TYPE_CHECKING:
+    from extract.flow import Outcome
+
+# The decoding processes import this file: what they do not need is imported where it is called.
+# ruff: noqa: PLC0415
 
 _EXAMPLES = """\
 examples:
@@ -21,6 +25,8 @@ examples:
       the first 20 clips, to try
   python -m extract --videos UCF101/ --backbone bvlc-googlenet --weights bvlc_googlenet.npz
       the GoogLeNet of 2014, from a file
+  python -m extract --videos clips.csv
+      the videos of a list: path,label and, if wanted, group and split
   python -m extract --videos my_clips/ --backbone timm/convnext_tiny --stride 5
       every fifth frame through a timm model
   python -m extract --inspect features/UCF101-googlenet
@@ -41,7 +47,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     job = parser.add_mutually_exclusive_group(required=True)
-    job.add_argument("--videos", type=Path, metavar="DIR", help="videos in one folder per class")
+    job.add_argument(
+        "--videos",
+        type=Path,
+        metavar="DIR|CSV",
+        help="videos in one folder per class, or a list path,label[,group][,split]",
+    )
     job.add_argument("--inspect", type=Path, metavar="STORE", help="print what a store holds")
     add("--out", type=Path, metavar="DIR", help="default: features/<folder>-<backbone>")
     add(
@@ -97,9 +108,12 @@ def _positive(text: str) -> int:
 
 def extract(options: argparse.Namespace) -> int:
     """Do the extraction that the options ask for; the exit code."""
+    from extract.flow import extract_features
+    from extract.setup import estimate_frames, prepare_encoder
+
     found = find_clips(options.videos)
     # Of all clips, also with --limit: a trial is to be the beginning of the whole extraction.
-    num_frames = estimate_frames(found.clips, options.videos, stride=options.stride)
+    num_frames = estimate_frames(found.clips, found.folder, stride=options.stride)
     if options.limit:
         found = replace(found, clips=found.clips[: options.limit])
     out = options.out or default_out(options.videos, options.backbone)
@@ -112,7 +126,7 @@ def extract(options: argparse.Namespace) -> int:
     )  # fmt: skip
     print(f"{len(found.clips)} clips of {options.videos} -> {out}: {setup.describe()}", flush=True)
     outcome = extract_features(
-        found, options.videos, out, backbone=setup.backbone, spec=setup.spec,
+        found, found.folder, out, backbone=setup.backbone, spec=setup.spec,
         num_workers=setup.num_workers,
     )  # fmt: skip
     print(summarize(outcome, out, found.num_ignored))
@@ -120,12 +134,15 @@ def extract(options: argparse.Namespace) -> int:
 
 
 def default_out(videos: Path, backbone: str) -> Path:
-    """features/<folder>-<backbone>."""
-    return Path("features") / f"{videos.resolve().name}-{backbone.replace('/', '-')}"
+    """features/<folder or list>-<backbone>."""
+    name = videos.stem if is_clip_list(videos) else videos.resolve().name
+    return Path("features") / f"{name}-{backbone.replace('/', '-')}"
 
 
 def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
     """The closing summary: what was done, how fast each stage was, and what is wrong."""
+    from extract.flow import PROBLEMS
+
     tally = outcome.tally
     lines = []
     for name, changed in tally.redone.items():
@@ -135,6 +152,8 @@ def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
             f"{tally.num_clips} clips, {tally.num_frames} frames in {tally.wall_seconds:.1f} s: "
             f"{tally.num_frames / tally.wall_seconds:.0f} frames/s"
         )
+        if tally.warm_up_seconds >= 1:
+            lines.append(f"  {'compile':8s}{tally.warm_up_seconds:8.1f} s")
         for stage, num, seconds in (
             ("decode", tally.num_decoded, tally.decode_seconds),
             ("compute", tally.num_frames, tally.encode_seconds),
@@ -142,7 +161,7 @@ def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
         ):
             rate = f"{num / seconds:8.0f} frames/s" if seconds else "-"
             lines.append(f"  {stage:8s}{seconds:8.1f} s {rate}")
-        lines.append("  (seconds of work, summed over processes; the stages overlap)")
+        lines.append("  (seconds of work, summed over threads and processes; the stages overlap)")
     else:
         lines.append("Nothing was left to do.")
     if num_ignored:
@@ -169,6 +188,8 @@ def main() -> int:
 
 
 def _inspect(store: Path) -> int:
+    from extract.inspect import describe_store
+
     print(describe_store(store))
     return OK
 

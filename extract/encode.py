@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import torch
@@ -11,42 +16,111 @@ from torch import Tensor
 
 from pipeline.backbones import Backbone
 
+Rows = NDArray[np.float32]  # (N, D)
+
+# On a GPU a batch is copied there while another one is computed.
+_GPU_THREADS = 2
+
 
 class BatchEncoder:
-    """Collects the frames of a shard's clips into full batches; `flush` encodes what is left.
+    """Collects the frames of a shard's clips into full batches and encodes several at a time.
 
+    On a CPU each of torch's threads takes a batch of its own: threads that share one wait for each
+    other at every layer, nearly all the time where other programs run, and a frame's features would
+    differ in their last bits with their number. Inside the block torch has one thread elsewhere.
     Whatever the batch, a frame's features depend on that frame alone (`Backbone.encode_crops`).
     """
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._pending: list[Tensor] = []
-        self._num_pending = 0
+        self._is_on_cpu = backbone.device == "cpu"
+        self._torch_threads = torch.get_num_threads()
+        self._num_threads = self._torch_threads if self._is_on_cpu else _GPU_THREADS
+        self._waiting: list[Tensor] = []  # less than a batch
+        self._running: deque[Future[tuple[Rows, float]]] = deque()
         self.seconds = 0.0
-        """Seconds spent preprocessing and encoding."""
+        """Seconds spent preprocessing and encoding, summed over the threads."""
+        self.warm_up_seconds = 0.0
 
-    def add(self, frames: Tensor) -> NDArray[np.float32] | None:
-        """Take frames (N, H, W, 3) uint8; the features of the batches they fill, if any."""
+    def __enter__(self) -> Self:
+        if self._is_on_cpu:
+            torch.set_num_threads(1)
+        self._executor = ThreadPoolExecutor(
+            self._num_threads,
+            thread_name_prefix="encode",
+            initializer=None if self._is_on_cpu else _take_own_stream,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(self._torch_threads)
+
+    def warm_up(self) -> None:
+        """Encode one black frame, so that a backbone is compiled before its threads begin."""
         start = time.perf_counter()
-        crops = self._backbone.crop(frames)
-        self._pending.append(crops)
-        self._num_pending += len(crops)
-        num = self._num_pending - self._num_pending % self._backbone.batch_frames
-        features = self._encode(num)
-        self.seconds += time.perf_counter() - start
-        return features
+        size = self._backbone.steps.size
+        black = torch.zeros(1, 3, *size, dtype=torch.uint8, device=self._backbone.device)
+        self._backbone.encode_crops(black)
+        self.warm_up_seconds += time.perf_counter() - start
 
-    def flush(self) -> NDArray[np.float32] | None:
-        """The features of the frames not yet encoded."""
+    def add(self, frames: Tensor) -> Iterator[Rows]:
+        """Take frames (N, H, W, 3) uint8; gives the features of batches that are ready, in order.
+
+        Waits where more batches are on their way than the threads need to have work.
+        """
+        batches, self._waiting = cut_batches([*self._waiting, frames], self._backbone.batch_frames)
+        for batch in batches:
+            self._start(batch)
+        yield from self._collect(num_left=2 * self._num_threads)
+
+    def flush(self) -> Iterator[Rows]:
+        """The features of all frames that were not given yet."""
+        if self._waiting:
+            self._start(self._waiting)
+            self._waiting = []
+        yield from self._collect(num_left=0)
+
+    def _start(self, batch: Sequence[Tensor]) -> None:
+        self._running.append(self._executor.submit(self._encode, batch))
+
+    def _collect(self, *, num_left: int) -> Iterator[Rows]:
+        while self._running and (len(self._running) > num_left or self._running[0].done()):
+            rows, seconds = self._running.popleft().result()
+            self.seconds += seconds
+            yield rows
+
+    def _encode(self, batch: Sequence[Tensor]) -> tuple[Rows, float]:
         start = time.perf_counter()
-        features = self._encode(self._num_pending)
-        self.seconds += time.perf_counter() - start
-        return features
+        if not self._is_on_cpu:
+            batch = [frames.pin_memory() for frames in batch]
+        crops = torch.cat([self._backbone.crop(frames) for frames in batch])
+        rows: Rows = self._backbone.encode_crops(crops).cpu().numpy()
+        return rows, time.perf_counter() - start
 
-    def _encode(self, num: int) -> NDArray[np.float32] | None:
-        if not num:
-            return None
-        crops = torch.cat(self._pending)
-        self._pending, self._num_pending = [crops[num:]], len(crops) - num
-        features: NDArray[np.float32] = self._backbone.encode_crops(crops[:num]).cpu().numpy()
-        return features
+
+def cut_batches(pieces: Sequence[Tensor], size: int) -> tuple[list[list[Tensor]], list[Tensor]]:
+    """Batches of `size` frames, each as views of the pieces it comes from, and what is left over.
+
+    Pieces may differ in height and width.
+    """
+    batches: list[list[Tensor]] = []
+    batch: list[Tensor] = []
+    lacking = size
+    for piece in pieces:
+        for frames in (piece[:lacking], *torch.split(piece[lacking:], size)):
+            batch += [frames] if len(frames) else []
+            lacking -= len(frames)
+            if not lacking:
+                batches.append(batch)
+                batch, lacking = [], size
+    return batches, batch
+
+
+def _take_own_stream() -> None:
+    torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]

@@ -38,6 +38,7 @@ class Tally:
     num_frames: int = 0
     num_decoded: int = 0
     decode_seconds: float = 0.0
+    warm_up_seconds: float = 0.0
     encode_seconds: float = 0.0
     write_seconds: float = 0.0
     wall_seconds: float = 0.0
@@ -79,7 +80,7 @@ def extract_features(
         # An index must never be older than a shard: it comes back when all shards are done.
         (out / INDEX).unlink(missing_ok=True)
         with ExitStack() as stack:
-            encoder = BatchEncoder(backbone)
+            encoder = stack.enter_context(BatchEncoder(backbone))
             pool = stack.enter_context(DecodePool(num_workers, stride=spec.stride))
             writer = WriterThread()
             stack.callback(writer.close)
@@ -109,12 +110,14 @@ class _Work:
             # The next shard's clips are asked for before this one is done: decoding never pauses.
             claimed = self._claim(todo, claims)
             current = next(claimed, None)
+            self.encoder.warm_up()  # while the decoding processes start
             while current is not None:
                 following = next(claimed, None)
                 shard, claim = current
                 self._extract(shard)
                 claim.close()
                 current = following
+        self.tally.warm_up_seconds = self.encoder.warm_up_seconds
         self.tally.encode_seconds = self.encoder.seconds
         self.tally.write_seconds = self.writer.seconds
         self.tally.wall_seconds = time.perf_counter() - start

@@ -84,8 +84,10 @@ def extract_shard(
                 yield ClipDone(clip, rows.end(piece), piece)
             else:
                 rows.expect(len(piece))
-                rows.deliver(encoder.add(piece))
-    rows.deliver(encoder.flush())
+                for features in encoder.add(piece):
+                    rows.deliver(features)
+    for features in encoder.flush():
+        rows.deliver(features)
     assert rows.is_empty
 
 
@@ -113,8 +115,8 @@ class _RowRouter:
         self._finish_ready()
         return current.num_rows
 
-    def deliver(self, rows: NDArray[np.float32] | None) -> None:
-        while rows is not None and len(rows):
+    def deliver(self, rows: NDArray[np.float32]) -> None:
+        while len(rows):
             current = self._open[0]
             num = min(len(rows), current.num_rows - current.num_written)
             self._writer.submit(self._shard.append, rows[:num])

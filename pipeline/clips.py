@@ -1,11 +1,12 @@
-"""Clips: what they are, and how they are found in a folder of videos."""
+"""Clips: what they are, and how they are found in a folder of videos or a list of them."""
 
 from __future__ import annotations
 
+import csv
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,12 @@ VIDEO_SUFFIXES = frozenset({
     ".mts", ".ogv", ".ts", ".webm", ".wmv",
 })
 # fmt: on
+PARTS = ("train", "val", "test")
+_COLUMNS = ("path", "label", "group", "split")
 # v_HandStandPushups_g08_c01 lies in the folder HandstandPushups: the name inside is not the label.
 _UCF101_NAME = re.compile(r"v_(?P<name>.+)_(?P<group>g\d{2})_c\d{2}")
+# April_09_brush_hair_u_nm_np1_ba_goo_0: a source, the class, five tags, a number.
+_HMDB51_NAME = re.compile(r"(?P<group>.+)_[fulh]_[cn]m_np\d+_(ba|fr|le|ri)_(bad|med|goo)_\d+")
 _PART_OF_A_SOURCE = re.compile(r"(?P<source>.+)[_-](c|clip|part|seg)\d+", re.IGNORECASE)
 
 
@@ -25,7 +30,7 @@ class Clip:
     """One labelled video file.
 
     `path` is relative to the folder of videos, with `/`. `group` names what clips filmed together
-    share (UCF-101's `g08`, or the source in `talk_part2.mp4`); "" where the name shows none.
+    share (UCF-101's `g08`, or the source in `talk_part2.mp4`); "" where none is known.
     """
 
     id: str
@@ -52,8 +57,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class FoundClips:
-    """The clips of a folder in the order of their paths, and the files that cannot be clips."""
+    """Clips in the order of their paths, or of their list, and the files that cannot be clips."""
 
+    folder: Path
+    """What the clips' paths are relative to."""
     clips: tuple[Clip, ...]
     problems: tuple[Problem, ...]
     num_ignored: int
@@ -61,24 +68,100 @@ class FoundClips:
 
 
 def read_group(stem: str) -> str:
-    """The group that a clip's name shows: `g08` of v_Punch_g08_c01, `talk` of talk_part2, or ""."""
-    if match := _UCF101_NAME.fullmatch(stem):
-        return match["group"]
+    """The group that a clip's name shows: `g08` of v_Punch_g08_c01, `talk` of talk_part2, or "".
+
+    Of an HMDB-51 name the source with the class: `April_09_brush_hair`.
+    """
+    for pattern in (_UCF101_NAME, _HMDB51_NAME):
+        if match := pattern.fullmatch(stem):
+            return match["group"]
     if match := _PART_OF_A_SOURCE.fullmatch(stem):
         return match["source"]
     return ""
 
 
-def find_clips(folder: Path) -> FoundClips:
-    """The clips of a folder-per-class tree: `folder/<label>/.../<id>.<video ending>`.
+def find_clips(videos: Path) -> FoundClips:
+    """The clips of a folder-per-class tree, `videos/<label>/.../<id>.<video ending>`, or of a list.
 
-    Files that share a stem are all left out, each with a Problem: an id names one clip.
-    Hidden files and folders are passed over. Raises ValueError where there is nothing to extract.
+    A list is a CSV file, as `read_clip_list` reads it. Clips that share a stem are all left out,
+    each with a Problem: an id names one clip. In a tree, hidden files and folders are passed over.
+    Raises ValueError where there is nothing to extract.
     """
-    if not folder.is_dir():
-        raise ValueError(f"--videos {folder}: expected a folder of videos, found {_kind(folder)}.")
-    files = _list_files(folder)
-    videos = [path for path in files if Path(path).suffix.lower() in VIDEO_SUFFIXES]
+    if is_clip_list(videos):
+        listed = (clip for clip, _ in read_clip_list(videos))
+        clips, problems = _refuse_shared_ids(listed)
+        return FoundClips(videos.parent, clips, problems, num_ignored=0)
+    if not videos.is_dir():
+        raise ValueError(
+            f"--videos {videos}: expected a folder of videos or a CSV list of them, found "
+            f"{_kind(videos)}."
+        )
+    files = _list_files(videos)
+    paths = [path for path in files if Path(path).suffix.lower() in VIDEO_SUFFIXES]
+    _refuse_no_dataset(videos, files, paths)
+    clips, problems = _refuse_shared_ids(_make_clip(path) for path in paths)
+    return FoundClips(videos, clips, problems, num_ignored=len(files) - len(paths))
+
+
+def is_clip_list(path: Path) -> bool:
+    """Whether this is a list of clips rather than a folder of them."""
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def read_clip_list(path: Path) -> tuple[tuple[Clip, str], ...]:
+    """The clips of a CSV file `path,label[,group][,split]`, each with its part, or "" for none.
+
+    Paths are relative to the file's folder. Without a column `group`, groups are read from names.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            rows = list(reader)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: expected a CSV file in UTF-8: {error}.") from error
+    columns = list(reader.fieldnames or ())
+    if not rows or not {"path", "label"} <= set(columns) <= {*_COLUMNS}:
+        found = f"{','.join(columns)!r} and {len(rows)} rows" if columns else "nothing"
+        raise ValueError(
+            f"{path}: expected a first line `path,label`, `path,label,group`, `path,label,split` "
+            f"or `path,label,group,split` and a row per clip, found {found}."
+        )
+    listed = [_read_row(path, number, row) for number, row in enumerate(rows, start=2)]
+    _refuse_repeats(path, [clip for clip, _ in listed])
+    return tuple(listed)
+
+
+def write_clip_list(path: Path, listed: Iterable[tuple[Clip, str]]) -> None:
+    """Write what `read_clip_list` reads, whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows((clip.path, clip.label, clip.group, name) for clip, name in listed)
+    part.replace(path)
+
+
+def _read_row(path: Path, number: int, row: Mapping[str, str | None]) -> tuple[Clip, str]:
+    cells = {name: value.strip() for name, value in row.items() if isinstance(value, str)}
+    name, label, part = cells.get("path", ""), cells.get("label", ""), cells.get("split", "")
+    if len(cells) != len(row) or not name or not label or part not in ("", *PARTS):
+        raise ValueError(
+            f"{path}, row {number}: expected {','.join(map(str, row))} with a path, a label and, "
+            f"in a column split, one of {', '.join(PARTS)} or nothing; found "
+            f"{','.join(str(value) for value in row.values())!r}."
+        )
+    stem = Path(name).stem
+    return Clip(stem, label, cells.get("group", read_group(stem)), Path(name).as_posix()), part
+
+
+def _refuse_repeats(path: Path, clips: Sequence[Clip]) -> None:
+    counts = Counter(clip.path for clip in clips)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise ValueError(f"{path}: {len(repeated)} paths stand in it twice, such as {repeated[0]}.")
+
+
+def _refuse_no_dataset(folder: Path, files: Sequence[str], videos: Sequence[str]) -> None:
     if not videos:
         what = f"{len(files)} files, none of them a video" if files else "an empty folder"
         endings = " ".join(sorted(VIDEO_SUFFIXES))
@@ -93,8 +176,6 @@ def find_clips(folder: Path) -> FoundClips:
             f"such as {loose[0]}.\n"
             f"Move each into a folder named after its class, or point --videos one folder higher."
         )
-    clips, problems = _refuse_shared_ids(_make_clip(path) for path in videos)
-    return FoundClips(clips, problems, num_ignored=len(files) - len(videos))
 
 
 def _kind(path: Path) -> str:

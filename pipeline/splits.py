@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ from typing import Any
 
 import yaml
 
-from pipeline.clips import Clip, read_group
+from pipeline.clip_lists import find_hmdb51_lists, read_hmdb51_lists, read_list_file, read_table
+from pipeline.clips import PARTS, Clip, is_clip_list, read_clip_list, write_clip_list
 
 SPLITS_FOLDER = Path(__file__).resolve().parent.parent / "splits"
-PARTS = ("train", "val", "test")
 DRAW = "draw"
 _DRAW_SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
+_SHARES_WITHOUT_TEST = {"train": 0.9, "val": 0.1}
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,122 @@ class Split:
         return Split(self.name, **parts)
 
 
-def read_split(name: str, clips: Sequence[Clip], *, seed: int = 0) -> Split:
+def read_split(
+    name: str, clips: Sequence[Clip], *, seed: int = 0, store: Path | None = None
+) -> Split:
     """The split called `name` of these clips.
 
-    `name` is one of the protocols in `splits/` (`ucf101-split1`), the path of a file of that form,
-    or `draw`: a seeded draw, 70 / 10 / 20 % of each class, that keeps every group together.
-    A file names, for each part, either groups (`test: [g01, g02]`) or a list file of lines
-    `<label>/<file>` (`test: testlist01.txt`, beside it). Where a `listed:` table of clips per class
-    and group is given, the split lists those clips; otherwise the clips given here.
+    `name` is one of:
+    - a protocol in `splits/` (`ucf101-split1`), or the path of a file of that form: it names, for
+      each part, either groups (`test: [g01, g02]`) or a list file of lines `<label>/<file>`
+      (`test: testlist01.txt`, beside it). Where a `listed:` table of clips per class and group is
+      given, the split lists those clips; otherwise the clips given here.
+    - the path of a list of clips with a column `split` (`clips.csv`).
+    - `<folder of HMDB-51's lists>/split1`.
+    - `draw`: a seeded draw, 70 / 10 / 20 % of each class, that keeps every group together. In the
+      folder `store` it is written down as `split-draw-<seed>.csv`, and there it is found again:
+      clips that came later join it, and none changes its part.
+    Where clips.csv or HMDB-51 names no clip for validation, a tenth of train is drawn with `seed`.
     """
+    path = Path(name)
     if name == DRAW:
-        return draw_split(clips, seed=seed)
-    path = _find_file(name)
+        return draw_split(clips, seed=seed) if store is None else _keep_draw(store, clips, seed)
+    if is_clip_list(path):
+        return _with_validation(_read_marked_list(path), seed)
+    if lists := find_hmdb51_lists(path if path.is_dir() else path.parent):
+        return _with_validation(_read_hmdb51(path, lists), seed)
+    return _read_protocol(_find_file(name), clips)
+
+
+def draw_split(clips: Sequence[Clip], *, seed: int, before: Split | None = None) -> Split:
+    """A split drawn with `seed`: of every class 70 % train, 10 % val, 20 % test, by groups.
+
+    All clips of a group go to one part, also across classes. Shares hold as far as groups allow.
+    The clips of `before` are listed too, in the part they have there, and so are their groups.
+    """
+    parts = {part: before.part(part) for part in PARTS} if before else {}
+    part_of = {_source(clip): part for part, listed in parts.items() for clip in listed}
+    by_id = {clip.id: clip for listed in parts.values() for clip in listed}
+    everything = sorted({**by_id, **{clip.id: clip for clip in clips}}.values())
+    return Split(f"{DRAW}-{seed}", **_draw_parts(everything, _DRAW_SHARES, seed, part_of))
+
+
+def _draw_parts(
+    clips: Sequence[Clip], shares: Mapping[str, float], seed: int, part_of: Mapping[str, str]
+) -> dict[str, tuple[Clip, ...]]:
+    """The clips of each part, by shares of each class; `part_of` says where some sources are."""
+    generator = random.Random(seed)
+    part_of = dict(part_of)
+    by_label: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
+    for clip in sorted(clips):
+        by_label[clip.label][_source(clip)].append(clip)
+    for label in sorted(by_label):
+        sources = by_label[label]
+        wanted = {p: s * sum(map(len, sources.values())) for p, s in shares.items()}
+        for source, members in sources.items():
+            if source in part_of:
+                wanted[part_of[source]] -= len(members)
+        new = [source for source in sources if source not in part_of]
+        generator.shuffle(new)
+        for source in new:
+            part_of[source] = max(shares, key=lambda p: wanted[p])
+            wanted[part_of[source]] -= len(sources[source])
+    return {p: tuple(c for c in sorted(clips) if part_of[_source(c)] == p) for p in shares}
+
+
+def _source(clip: Clip) -> str:
+    return clip.group or clip.id
+
+
+def _keep_draw(folder: Path, clips: Sequence[Clip], seed: int) -> Split:
+    """The draw that is written down in `folder`, with the clips that came since."""
+    path = folder / f"split-{DRAW}-{seed}.csv"
+    before = _read_marked_list(path) if path.is_file() else None
+    split = draw_split(clips, seed=seed, before=before)
+    marked = [(clip, part) for part in PARTS for clip in split.part(part)]
+    if before is None or len(marked) > sum(len(before.part(part)) for part in PARTS):
+        write_clip_list(path, marked)
+    return split
+
+
+def _read_marked_list(path: Path) -> Split:
+    """The split that the column `split` of a list of clips gives; rows without a part are out."""
+    marked = [(clip, part) for clip, part in read_clip_list(path) if part]
+    parts = {name: tuple(clip for clip, part in marked if part == name) for name in PARTS}
+    counts = Counter(clip.id for clip, _ in marked)
+    shared = [clip_id for clip_id, count in counts.items() if count > 1]
+    if shared:
+        raise ValueError(
+            f"{path}: {len(shared)} names are those of several clips: {_some(shared)}.\n"
+            f"A file's name without its ending names one clip: rename, or leave out, the others."
+        )
+    if not parts["train"]:
+        raise ValueError(
+            f"{path}: expected a column `split` with train, val or test in its rows, found no "
+            f"clip for train.\nAdd the column, or pass split={DRAW}."
+        )
+    return Split(path.stem, **parts)
+
+
+def _read_hmdb51(path: Path, lists: Sequence[str]) -> Split:
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or path.name not in lists:
+        choices = ", ".join(f"{folder}/{name}" for name in lists)
+        raise ValueError(f"split={path}: HMDB-51 has several splits; expected one of {choices}.")
+    return Split(f"hmdb51-{path.name}", val=(), **read_hmdb51_lists(folder, path.name))
+
+
+def _with_validation(split: Split, seed: int) -> Split:
+    """This split, with a tenth of each class's train clips for validation where it has none."""
+    if split.val:
+        return split
+    parts = _draw_parts(split.train, _SHARES_WITHOUT_TEST, seed, {})
+    return Split(split.name, **parts, test=split.test)
+
+
+def _read_protocol(path: Path, clips: Sequence[Clip]) -> Split:
     content = _read_yaml(path)
-    listed = _read_listed(path.parent / content["listed"]) if "listed" in content else clips
+    listed = read_table(path.parent / content["listed"]) if "listed" in content else clips
     _refuse_foreign_classes(path, listed, clips)
     parts = {part: _read_part(path, part, content, listed) for part in PARTS}
     if not isinstance(content["val"], str):
@@ -83,33 +185,6 @@ def read_split(name: str, clips: Sequence[Clip], *, seed: int = 0) -> Split:
         if isinstance(content["train"], str):
             parts["train"] = tuple(c for c in parts["train"] if c.id not in in_val)
     return Split(path.stem, **parts)
-
-
-def draw_split(clips: Sequence[Clip], *, seed: int) -> Split:
-    """A split drawn with `seed`: of every class 70 % train, 10 % val, 20 % test, by groups.
-
-    All clips of a group go to one part, also across classes. Shares hold as far as groups allow.
-    """
-    generator = random.Random(seed)
-    part_of: dict[str, str] = {}
-    by_label: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
-    for clip in sorted(clips):
-        by_label[clip.label][clip.group or clip.id].append(clip)
-    for label in sorted(by_label):
-        sources = by_label[label]
-        wanted = {p: s * sum(map(len, sources.values())) for p, s in _DRAW_SHARES.items()}
-        for source, members in sources.items():
-            if source in part_of:
-                wanted[part_of[source]] -= len(members)
-        new = [source for source in sources if source not in part_of]
-        generator.shuffle(new)
-        for source in new:
-            part_of[source] = max(PARTS, key=lambda p: wanted[p])
-            wanted[part_of[source]] -= len(sources[source])
-    parts = {
-        part: tuple(c for c in sorted(clips) if part_of[c.group or c.id] == part) for part in PARTS
-    }
-    return Split(f"{DRAW}-{seed}", **parts)
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -127,8 +202,8 @@ def _find_file(name: str) -> Path:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ValueError(
-        f"split={name}: expected {', '.join([*names, DRAW])} or the path of a split file, "
-        f"found neither.{hint}"
+        f"split={name}: expected {', '.join([*names, DRAW])} or the path of a split file "
+        f"(YAML, or CSV with a column split), found neither.{hint}"
     )
 
 
@@ -146,19 +221,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _read_listed(path: Path) -> tuple[Clip, ...]:
-    """The clips of a table with a row per class (label, name in files) and a column per group."""
-    with path.open(newline="") as file:
-        return tuple(
-            Clip(clip_id := f"v_{row['name']}_{group}_c{number:02d}", row["label"], group,
-                 f"{row['label']}/{clip_id}.avi")
-            for row in csv.DictReader(file)
-            for group, count in row.items()
-            if group not in ("label", "name")
-            for number in range(1, int(count) + 1)
-        )  # fmt: skip
-
-
 def _refuse_foreign_classes(path: Path, listed: Sequence[Clip], clips: Sequence[Clip]) -> None:
     foreign = sorted({clip.label for clip in clips} - {clip.label for clip in listed})
     if foreign:
@@ -173,26 +235,10 @@ def _read_part(
 ) -> tuple[Clip, ...]:
     value = content[part]
     if isinstance(value, str):
-        return _read_list_file(path.parent / value)
+        return read_list_file(path.parent / value)
     if not isinstance(value, list) or not all(isinstance(group, str) for group in value):
         raise ValueError(
             f"{path}, {part}: expected a list of groups like [g08, g09] or the name of a list "
             f"file, found {value!r}."
         )
     return tuple(clip for clip in listed if clip.group in value)
-
-
-def _read_list_file(path: Path) -> tuple[Clip, ...]:
-    """The clips of an official list: a line is `<label>/<file>`, then perhaps a class number."""
-    if not path.is_file():
-        raise ValueError(f"{path}: expected a list of clips, found no such file.")
-    clips = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        if not line.strip():
-            continue
-        label, slash, name = line.split()[0].partition("/")
-        if not slash:
-            raise ValueError(f"{path}, line {number}: expected <label>/<file>, found {line!r}.")
-        stem = Path(name).stem
-        clips.append(Clip(stem, label, read_group(stem), f"{label}/{name}"))
-    return tuple(clips)

@@ -15,11 +15,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from extract import flow, plan
 from extract.__main__ import main
 from extract.decode import ClipEnd, DecodePool
+from extract.encode import cut_batches
 from extract.flow import Outcome, extract_features
 from extract.inspect import describe_store
 from extract.plan import Shard, claim_shard, plan_shards
@@ -72,6 +75,30 @@ def test_every_row_is_its_own_frame_though_batches_run_across_clips(tmp_path: Pa
         expected = frames.mean(axis=(1, 2))
         np.testing.assert_allclose(store.read(clip_id), expected, rtol=1e-5)  # float32 sums
         assert record.num_frames == record.num_steps == len(frames)
+
+
+def test_a_store_has_the_same_bytes_on_any_number_of_threads(tmp_path: Path) -> None:
+    videos = write_clips(tmp_path / "videos", num=5)
+    extract(videos, tmp_path / "one")
+    torch.set_num_threads(3)
+    try:
+        extract(videos, tmp_path / "three")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert read_bytes(tmp_path / "three") == read_bytes(tmp_path / "one")
+
+
+@given(sizes=st.lists(st.integers(0, 9), max_size=6), size=st.integers(1, 7))
+def test_cut_batches_are_full_and_leave_the_frames_in_their_order(
+    sizes: list[int], size: int
+) -> None:
+    frames = torch.arange(sum(sizes))
+    batches, rest = cut_batches(list(torch.split(frames, sizes)), size)
+    assert [sum(map(len, batch)) for batch in batches] == [size] * (len(frames) // size)
+    assert sum(map(len, rest)) == len(frames) % size
+    joined = [*(part for batch in batches for part in batch), *rest]
+    assert torch.equal(torch.cat([frames[:0], *joined]), frames)
 
 
 def test_a_stride_takes_every_nth_frame_and_counts_all(tmp_path: Path) -> None:

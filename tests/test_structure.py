@@ -15,12 +15,14 @@ FLOORS = {
     "pipeline.features": 1,
     "pipeline.tasks": 2,
     "pipeline.runs": 2,
+    "pipeline.streaming": 2,
     "pipeline.__main__": 4,
     "pipeline.demo": 3,
     **dict.fromkeys(STAGES, 3),
 }
 # On floor 0 a module imports only the names given here, or its own folder.
 NEIGHBOURS = {
+    "pipeline.clip_lists": {"pipeline.clips"},
     "pipeline.video": {"pipeline.video_file"},
     "pipeline.backbones": {
         "pipeline.bvlc_googlenet", "pipeline.preprocessing", "pipeline.weights",
@@ -29,7 +31,7 @@ NEIGHBOURS = {
 }  # fmt: skip
 HOMES = {
     "decord": ("pipeline.video", "pipeline.video_file"),
-    "av": ("pipeline.video", "pipeline.video_file"),
+    "av": ("pipeline.video", "pipeline.video_file", "pipeline.web_video"),
     "torchvision": ("pipeline.backbones",),
     "timm": ("pipeline.backbones",),
     "h5py": ("pipeline.features",),
