@@ -141,6 +141,17 @@ def test_without_its_files_mnist_says_how_to_get_them(tmp_path: Path) -> None:
         make_task(mnist_section(tmp_path))
 
 
+def test_a_run_on_parts_or_pixels_drawn_in_another_way_is_refused(data_root: Path) -> None:
+    permuted = mnist_section(data_root / "mnist", name="permuted-mnist", permutation_seed=0)
+    for section in (DIGITS, permuted):
+        task = make_task(section)
+        task.check_provenance(task.provenance())
+        others = {**task.provenance()["sequences"], "draws": "other"}
+        with pytest.raises(ValueError, match="Train the run again"):
+            task.check_provenance({"sequences": others})
+    assert "draws" not in make_task(mnist_section(data_root / "mnist")).provenance()["sequences"]
+
+
 def test_mnist_cannot_be_all_validation(data_root: Path) -> None:
     with pytest.raises(ValueError, match="task.num_val: expected fewer than the 60000"):
         make_task({**mnist_section(data_root / "mnist"), "num_val": 60_000})

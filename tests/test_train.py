@@ -205,6 +205,20 @@ def test_blocks_asked_for_where_they_cannot_be_made_are_refused(data: list[str])
         train_run(compose_config([*data, "trainer.updates_per_step=8"]))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["+experiment=copying", "model.readout=last"], "Pass model.readout=all"),
+        (["+experiment=digits", "model.readout=all"], "Pass model.readout=last"),
+    ],
+)
+def test_a_readout_that_does_not_fit_the_task_is_refused(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+        train_run(compose_config([*overrides, f"out={tmp_path}"]))
+
+
 def test_a_budget_shortens_training_and_is_written_down(tmp_path: Path, data: list[str]) -> None:
     assert ScheduleSpec((25, 30, 15), 0.1).scaled(0.1) == ScheduleSpec((2, 3, 2), 0.1, 1.0)
     assert ScheduleSpec((10,), 0.1).scaled(0.01) == ScheduleSpec((1,), 0.1, 0.1)

@@ -30,7 +30,7 @@ from pipeline.runs import (
     write_config,
 )
 from pipeline.sequences import SequenceBatch, SequenceSet, make_loader
-from pipeline.tasks import Task, make_task
+from pipeline.tasks import CLASSIFICATION, Task, make_task
 from train.blocks import choose_updates_per_step
 from train.callbacks import EpochLines, EpochLog, count_seconds
 from train.module import DivergedError, SequenceModule
@@ -124,6 +124,7 @@ def _fit(training: Training, folder: Path) -> None:
     _quieten_lightning()
     pl.seed_everything(training.seed, workers=True, verbose=False)
     train_set, val_set = training.task.sequences("train"), training.task.sequences("val")
+    _check_readout(training, val_set)
     net = build_net(training.net, seed=training.seed)
     updates_per_step = choose_updates_per_step(training.trainer, training.optimizer, net, train_set)
     module = SequenceModule(
@@ -154,6 +155,19 @@ def _fit(training: Training, folder: Path) -> None:
     seconds = count_seconds(folder)
     write_config(folder, training.resolved, {**provenance, "train_seconds": seconds})
     save_weights(folder, net)
+
+
+def _check_readout(training: Training, sequences: SequenceSet) -> None:
+    """Refuse a net that answers at other steps than the task is scored at."""
+    targets = sequences[[0]].targets
+    is_every_step = training.task.kind == CLASSIFICATION and targets.ndim == 2
+    if is_every_step != (training.net.readout == "all"):
+        where, readout = ("at single steps", "all") if is_every_step else ("at the end", "last")
+        raise ValueError(
+            f"{training.net.name} with readout={training.net.readout}, but task "
+            f"{training.config['task']['name']} is scored {where}.\n"
+            f"Pass model.readout={readout}, or another model or task."
+        )
 
 
 def _describe(training: Training, net: SequenceNet) -> dict[str, Any]:

@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.sequences import SequenceBatch
-from pipeline.tasks.draws import draw_rows, to_whole
+from pipeline.tasks.draws import DRAWS, draw_bits, to_whole
 from pipeline.tasks.numbered import NumberedTask, check_sizes, check_whole
 from pipeline.tasks.task import CLASSIFICATION, NOT_SCORED
 
 NUM_SYMBOLS = 8
 NUM_RECALLED = 10
 BLANK, DELIMITER = NUM_SYMBOLS, NUM_SYMBOLS + 1
-_ORIGIN = {"draws": "splitmix64", "layout": 1}
+_ORIGIN = {"draws": DRAWS, "layout": 1}
 
 
 def copying_task(
@@ -65,7 +65,7 @@ class CopyingSet:
     def __getitem__(self, indices: Sequence[int]) -> SequenceBatch:
         rows = np.asarray(indices, dtype=np.int64)
         assert ((rows >= 0) & (rows < len(self))).all()
-        bits = draw_rows(self._seed, rows, width=NUM_RECALLED, stream=self._part)
+        bits = draw_bits(self._seed, indices, width=NUM_RECALLED, stream=self._part)
         symbols = torch.from_numpy(to_whole(bits, NUM_SYMBOLS))  # (B, 10)
         lengths = self.lengths[indices]
         inputs = torch.full((len(rows), int(lengths[0])), BLANK)

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tasks.draws import draw_permutation
+from pipeline.tasks.draws import DRAWS, draw_permutation
 from pipeline.tasks.numbered import NumberedTask, check_whole, hold_out
 from pipeline.tasks.pixels import DIGITS, PixelSet
 from pipeline.tasks.task import CLASSIFICATION
@@ -35,7 +35,7 @@ def digits_task(*, num_val: int, num_test: int, seed: int) -> NumberedTask:
         num_outputs=len(DIGITS),
         sizes=sizes,
         make=lambda part: PixelSet(images[of_part[part]], classes[of_part[part]], white=_WHITE),
-        origin={"images_sha256": hashlib.sha256(images.tobytes()).hexdigest()},
+        origin={"draws": DRAWS, "images_sha256": hashlib.sha256(images.tobytes()).hexdigest()},
     )
 
 

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.sequences import SequenceBatch
-from pipeline.tasks.draws import draw_rows, to_unit, to_whole
+from pipeline.tasks.draws import DRAWS, draw_bits, to_unit, to_whole
 from pipeline.tasks.numbered import NumberedTask, check_sizes, check_whole
 from pipeline.tasks.task import REGRESSION
 
 MARKS = ("halves", "anywhere")
 COMBINATIONS: dict[str, np.ufunc] = {"sum": np.add, "product": np.multiply}
-_ORIGIN = {"draws": "splitmix64", "layout": 1}
+_ORIGIN = {"draws": DRAWS, "layout": 1}
 
 
 def marked_task(
@@ -77,7 +77,7 @@ class MarkedSet:
         rows = np.asarray(indices, dtype=np.int64)
         assert ((rows >= 0) & (rows < len(self))).all()
         # The numbers, then one draw for each mark.
-        bits = draw_rows(self._seed, rows, width=self._length + 2, stream=self._part)
+        bits = draw_bits(self._seed, indices, width=self._length + 2, stream=self._part)
         features = np.zeros((len(rows), self._length, 2), dtype=np.float32)
         features[:, :, 0] = to_unit(bits[:, :-2])
         first, second = place_marks(bits[:, -2:], self._length, marks=self._marks)

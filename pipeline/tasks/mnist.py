@@ -6,11 +6,12 @@ import gzip
 import hashlib
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tasks.draws import draw_permutation
+from pipeline.tasks.draws import DRAWS, draw_permutation
 from pipeline.tasks.numbered import NumberedTask, check_whole, hold_out
 from pipeline.tasks.pixels import DIGITS, PixelSet
 from pipeline.tasks.task import CLASSIFICATION
@@ -40,9 +41,11 @@ def mnist_task(
     folder = find_folder(root)
     sizes = {**hold_out(_NUM_TRAINING, val=num_val), "test": _NUM_TEST}
     order = None
+    origin: dict[str, Any] = {"sha256": SHA256}
     if permutation_seed is not None:
         check_whole("permutation_seed", permutation_seed, least=0)
         order = draw_permutation(permutation_seed, NUM_PIXELS)
+        origin = {"draws": DRAWS, **origin}
     files = MnistFiles(folder)
 
     def make(part: str) -> PixelSet:
@@ -58,7 +61,7 @@ def mnist_task(
         num_outputs=len(DIGITS),
         sizes=sizes,
         make=make,
-        origin={"sha256": SHA256},
+        origin=origin,
     )
 
 
