@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval.notes import find_notes
 from eval.predict import PartReader, choose_device, predict
 from eval.predictions import Predictions, read_predictions, write_predictions
 from eval.report import write_report
-from eval.rows import Result, Row, describe_run, find_notes, make_rows
+from eval.rows import Result, Row, describe_run, make_rows
 from eval.tables import format_scores, format_table
 from pipeline.runs import CONFIG, WEIGHTS, Run, find_runs, load_run
 
@@ -64,14 +65,14 @@ def evaluate_runs(
     reader = PartReader(part, features)
     results = []
     for place, run in enumerate(runs):
-        if state := _find_state(run):
+        if state := find_state(run):
             results.append(describe_run(run, None, state))
             continue
         say(f"{run.folder}: scoring the {part} part")
         predictions = predict(run, reader, batch_size=batch_size, device=torch_device)
         path = _predictions_path(run, part, out, place if len(runs) > 1 else None)
         write_predictions(path, predictions)
-        results.append(describe_run(run, *_refuse_not_finite(predictions)))
+        results.append(describe_run(run, *refuse_not_finite(predictions)))
     out = Path(out) if out is not None else _default_out(runs, part)
     return _write(results, part, out=out, videos=videos)
 
@@ -91,8 +92,8 @@ def evaluate_predictions(
 def _describe_file(path: Path, predictions: Predictions) -> Result:
     folder = path.resolve().parent.parent.parent  # <run>/eval/<part>/predictions.csv
     if (folder / CONFIG).is_file():
-        return describe_run(load_run(folder), *_refuse_not_finite(predictions))
-    return Result(str(path), path.parent, None, {}, None, None, *_refuse_not_finite(predictions))
+        return describe_run(load_run(folder), *refuse_not_finite(predictions))
+    return Result(str(path), path.parent, None, {}, None, None, *refuse_not_finite(predictions))
 
 
 def _check_options(part: str, batch_size: int) -> None:
@@ -106,7 +107,7 @@ def _drop_repeats(paths: Sequence[Path | str]) -> list[Path]:
     return list({Path(path).resolve(): Path(path) for path in paths}.values())
 
 
-def _find_state(run: Run) -> str:
+def find_state(run: Run) -> str:
     """Why the run has no net, or ""."""
     if run.divergence:
         said = run.divergence.splitlines()[0].removeprefix("Training ").rstrip(".")
@@ -114,11 +115,11 @@ def _find_state(run: Run) -> str:
     return "" if run.is_complete else f"not complete: {WEIGHTS} appears when training ends"
 
 
-def _refuse_not_finite(predictions: Predictions) -> tuple[Predictions | None, str]:
+def refuse_not_finite(predictions: Predictions) -> tuple[Predictions | None, str]:
     """The predictions, or why they are no answers: a net that diverged in its last step."""
     num = predictions.num_not_finite
     if num:
-        return None, f"diverged: {num} of {len(predictions.ids)} clips have scores that are NaN"
+        return None, f"diverged: {num} of {len(predictions.ids)} answers are NaN or infinite"
     return predictions, ""
 
 

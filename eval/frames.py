@@ -20,7 +20,8 @@ _HEIGHT_PIXELS = 90
 
 def make_strips(videos: Path, clip_ids: Iterable[str]) -> Mapping[str, str]:
     """A JPEG data URI with frames of each of these clips that is in the folder and decodes."""
-    path_of = {clip.id: videos / clip.path for clip in find_clips(videos).clips}
+    found = find_clips(videos)
+    path_of = {clip.id: found.folder / clip.path for clip in found.clips}
     strips = {}
     for clip_id in clip_ids:
         if clip_id in path_of:

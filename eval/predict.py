@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from eval.predictions import Predictions
 from pipeline.recurrent.classifier import SequenceNet
+from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import Run, load_net
 from pipeline.sequences import SequenceSet, make_loader
-from pipeline.tasks import Task, make_task
+from pipeline.tasks import NOT_SCORED, Task, make_task
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -90,7 +93,8 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: torch.devi
     task, sequences = reader.read(run)
     scores, targets = compute_scores(net, sequences, batch_size=batch_size, device=device)
     return Predictions(
-        labels=task.labels,
+        labels=_label_outputs(task, spec=run.net_spec),
+        is_by_step=run.net_spec.readout == "all",
         scores=scores,
         targets=targets,
         sources=tuple(task.sources(reader.part)),
@@ -98,22 +102,51 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: torch.devi
     )
 
 
+def _label_outputs(task: Task, *, spec: NetSpec) -> tuple[str, ...]:
+    if spec.readout == "all" and not task.labels:
+        return tuple(str(place) for place in range(spec.num_outputs))
+    return task.labels
+
+
 @torch.inference_mode()
 def compute_scores(
     net: SequenceNet, sequences: SequenceSet, *, batch_size: int, device: torch.device
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Scores (N, C) and targets of all sequences, in the order of the set."""
+    """Scores (N, C) and targets of all sequences, in the order of the set.
+
+    Of scores (B, T, C) what `Predictions` keeps of classified steps.
+    """
     net = net.to(device).eval()
     scores, targets, places = [], [], []
     for batch in make_loader(sequences, batch_size, seed=None):
         batch_on_device = batch.to(device)
-        scores.append(net(batch_on_device.features, batch_on_device.lengths).float().cpu())
-        targets.append(batch.targets)
+        found = net(batch_on_device.features, batch_on_device.lengths).float().cpu()
+        found, wanted = summarize_steps(found, batch.targets) if found.ndim == 3 else (
+            found, batch.targets)  # fmt: skip
+        scores.append(found)
+        targets.append(wanted)
         places.append(batch.indices)
-    if scores[0].ndim != 2:
-        raise ValueError(
-            f"The net gives scores {tuple(scores[0].shape)}; expected one row a clip, (B, C): "
-            f"readout=all cannot be scored."
-        )
     order = torch.argsort(torch.cat(places))
     return torch.cat(scores)[order].numpy(), torch.cat(targets)[order].numpy()
+
+
+def summarize_steps(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What `Predictions` keeps of scores (B, T, C) with targets (B, T), NOT_SCORED where none.
+
+    (B, 2): share right, and mean log probability of the target; (B, C): each label's share. As in
+    `metrics.top_k_hits` a tie is no hit.
+    """
+    if targets.ndim != 2 or targets.is_floating_point():
+        raise ValueError(
+            f"The net scores every step (readout=all), but the targets are {tuple(targets.shape)}: "
+            f"expected one class a step, (B, T). Train with readout=last."
+        )
+    scored = targets != NOT_SCORED  # (B, T)
+    num = scored.sum(dim=1).clamp(min=1)  # (B,)
+    places = targets.where(scored, torch.zeros_like(targets))
+    of_target = scores.gather(2, places[:, :, None])
+    is_right = ((scores >= of_target).sum(dim=2) == 1) & torch.isfinite(scores).all(dim=2) & scored
+    logs = scores.log_softmax(dim=2).gather(2, places[:, :, None])[:, :, 0]
+    mean_log = logs.where(scored, torch.zeros_like(logs)).sum(dim=1) / num
+    counts = F.one_hot(places, scores.shape[2]).mul(scored[:, :, None]).sum(dim=1)
+    return torch.stack([is_right.sum(dim=1) / num, mean_log], dim=1), counts / num[:, None]

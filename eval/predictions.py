@@ -16,8 +16,11 @@ from pipeline.features import write_text
 from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
 
 USED, TRUNCATED, MISSING = "used", "truncated", "missing"
+BY_STEP = "classification of steps"
 _SCORE = "score:"
 _TARGET = "target:"
+_SHARE = "share:"
+_BY_STEP_SCORES = ("right", "log-probability")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,10 @@ class Predictions:
     softmax are the probabilities of the C `labels`. `targets` (N,) int64, the places of the right
     labels; of a regression (`labels` is ()) (N, C) float32. `sources` (N,) name what each clip was
     cut from. `use` says which clips are missing.
+
+    Where many steps of a sequence have a label (`is_by_step`), what is kept of it does not grow
+    with its length: `scores` (N, 2) the share of the labelled steps that were answered rightly and
+    the mean log probability of their labels, `targets` (N, C) each label's share of those steps.
     """
 
     labels: tuple[str, ...]
@@ -35,6 +42,7 @@ class Predictions:
     targets: NDArray[Any]
     sources: tuple[str, ...]
     use: PartUse
+    is_by_step: bool = False
 
     def __post_init__(self) -> None:
         num = len(self.use.used)
@@ -44,10 +52,11 @@ class Predictions:
                 f"{num} clips, {len(self.targets)} targets, {len(self.sources)} sources and "
                 f"{len(self.scores)} rows."
             )
-        if self.labels and self.scores.shape != (num, len(self.labels)):
+        width = len(_BY_STEP_SCORES) if self.is_by_step else len(self.labels)
+        if self.labels and self.scores.shape != (num, width):
             raise ValueError(
-                f"Predictions: expected scores ({num}, {len(self.labels)}), one for each label, "
-                f"found {self.scores.shape}."
+                f"Predictions: expected scores ({num}, {width}), found {self.scores.shape}: a "
+                f"{self.kind} with {len(self.labels)} labels."
             )
 
     @property
@@ -56,6 +65,8 @@ class Predictions:
 
     @property
     def kind(self) -> str:
+        if self.is_by_step:
+            return BY_STEP
         return CLASSIFICATION if self.labels else REGRESSION
 
     @property
@@ -68,6 +79,7 @@ def is_same_test(first: Predictions, second: Predictions) -> bool:
     """Whether both answer the same clips in the same order, with the same targets and labels."""
     return (
         first.ids == second.ids
+        and first.kind == second.kind
         and first.labels == second.labels
         and np.array_equal(first.targets, second.targets)
     )
@@ -78,24 +90,36 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
     Columns: `id`; `use`: used, truncated (used, but shorter than its file's header says) or missing
     (the other cells are empty); `source`; `target`; and one `score:<label>` for each label. A
-    regression has `target:<place>` and `score:<place>`. The numbers read back exactly.
+    regression has `target:<place>` and `score:<place>`; a classification of steps `share:<label>`,
+    `score:right` and `score:log-probability`. The numbers read back exactly.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    names = predictions.labels or [str(c) for c in range(predictions.scores.shape[1])]
-    targets = ["target"] if predictions.labels else [f"{_TARGET}{name}" for name in names]
+    targets, names = _name_columns(predictions)
     writer.writerow(["id", "use", "source", *targets, *(f"{_SCORE}{name}" for name in names)])
     truncated = set(predictions.use.truncated)
     for place, clip_id in enumerate(predictions.ids):
         use = TRUNCATED if clip_id in truncated else USED
         target = predictions.targets[place]
-        cells = [predictions.labels[target]] if predictions.labels else map(_write_number, target)
+        is_label = predictions.kind == CLASSIFICATION
+        cells = [predictions.labels[target]] if is_label else map(_write_number, target)
         scores = map(_write_number, predictions.scores[place])
         writer.writerow([clip_id, use, predictions.sources[place], *cells, *scores])
     blanks = [""] * (1 + len(targets) + len(names))
     writer.writerows([clip_id, MISSING, *blanks] for clip_id in predictions.use.missing)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text.getvalue())
+
+
+def _name_columns(predictions: Predictions) -> tuple[list[str], Sequence[str]]:
+    """The columns of the targets, and those of the scores without their prefix."""
+    labels = predictions.labels
+    if predictions.kind == CLASSIFICATION:
+        return ["target"], labels
+    if predictions.kind == BY_STEP:
+        return [f"{_SHARE}{label}" for label in labels], _BY_STEP_SCORES
+    names = [str(place) for place in range(predictions.scores.shape[1])]
+    return [f"{_TARGET}{name}" for name in names], names
 
 
 def _write_number(number: np.float32) -> str:
@@ -121,8 +145,8 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
     first_score = next((i for i, name in enumerate(header) if name.startswith(_SCORE)), 0)
     if header[:3] != ["id", "use", "source"] or first_score < 4:
         raise ValueError("expected the columns id, use, source, target and scores")
-    names = tuple(name.removeprefix(_SCORE) for name in header[first_score:])
-    labels = names if header[3] == "target" else ()
+    labels = _find_labels(header, first_score)
+    is_by_step = header[3].startswith(_SHARE)
     rows = list(lines)
     for row in rows:
         if len(row) != len(header):
@@ -141,10 +165,21 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
     return Predictions(
         labels=labels,
         scores=np.array([row[first_score:] for row in used]).astype(np.float32),
-        targets=_place_labels(targets, labels) if labels else np.array(targets, np.float32),
+        targets=_place_labels(targets, labels)
+        if header[3] == "target"
+        else np.array(targets, np.float32),
         sources=tuple(row[2] for row in used),
         use=use,
+        is_by_step=is_by_step,
     )
+
+
+def _find_labels(header: Sequence[str], first_score: int) -> tuple[str, ...]:
+    if header[3] == "target":
+        return tuple(name.removeprefix(_SCORE) for name in header[first_score:])
+    if header[3].startswith(_SHARE):
+        return tuple(name.removeprefix(_SHARE) for name in header[3:first_score])
+    return ()
 
 
 def _place_labels(targets: Sequence[Sequence[str]], labels: Sequence[str]) -> NDArray[np.int64]:

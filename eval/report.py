@@ -15,6 +15,7 @@ from eval import tables
 from eval.curves import read_curves
 from eval.frames import make_strips
 from eval.pictures import draw_confusions, draw_curves, draw_intervals
+from eval.predictions import BY_STEP
 from eval.rows import Row
 from eval.scores import (
     ClassScore,
@@ -27,10 +28,15 @@ from eval.scores import (
     worst_clips,
 )
 from pipeline.features import write_text
-from pipeline.tasks import CLASSIFICATION
+from pipeline.tasks import CLASSIFICATION, REGRESSION
 
 PAGE = "report.html"
 MACHINE = "report.json"
+_WORST_ARE = {
+    CLASSIFICATION: "Those whose class got the lowest probability.",
+    REGRESSION: "Those with the largest error.",
+    BY_STEP: "Those with the fewest steps answered rightly.",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,14 @@ class Section:
     def is_classification(self) -> bool:
         return bool(self.row.seeds) and self.row.seeds[0].kind == CLASSIFICATION
 
+    @property
+    def is_by_step(self) -> bool:
+        return bool(self.row.seeds) and self.row.seeds[0].kind == BY_STEP
+
+    @property
+    def worst_are(self) -> str:
+        return _WORST_ARE[self.row.seeds[0].kind]
+
 
 def write_report(
     out: Path, rows: Sequence[Row], *, part: str, notes: Sequence[str], videos: Path | None = None
@@ -56,13 +70,18 @@ def write_report(
 
     With `videos`, the folder the clips lie in, the worst clips are shown with some of their frames.
     """
-    sections = [_make_section(row, f"row-{place}") for place, row in enumerate(rows, start=1)]
+    sections = make_sections(rows)
     wanted = {clip.id for section in sections for clip in section.worst}
     strips = make_strips(videos, sorted(wanted)) if videos is not None else {}
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / MACHINE, json.dumps(_describe(sections, part, notes), indent=1) + "\n")
     write_text(out / PAGE, _render(sections, part=part, notes=notes, strips=strips))
     return out / PAGE
+
+
+def make_sections(rows: Sequence[Row]) -> list[Section]:
+    """A section for each row, in their order."""
+    return [_make_section(row, f"row-{place}") for place, row in enumerate(rows, start=1)]
 
 
 def _make_section(row: Row, name: str) -> Section:
@@ -89,6 +108,26 @@ def _make_section(row: Row, name: str) -> Section:
 def _render(
     sections: Sequence[Section], *, part: str, notes: Sequence[str], strips: Mapping[str, str]
 ) -> str:
+    rows = [section.row for section in sections]
+    scored = [(row.name, row.scores[0]) for row in rows if row.scores]
+    return render_page(
+        PAGE,
+        title=_title(rows, part),
+        part=part,
+        headers=tables.make_headers(rows),
+        columns=tables.find_columns(rows),
+        sections=sections,
+        notes=notes,
+        strips=strips,
+        intervals=Markup(draw_intervals(scored, "intervals")) if len(scored) > 1 else "",
+        tables=tables,
+        noun=tables.find_noun(rows),
+        first_figure=len(tables.HEADERS) - tables.NUM_FIGURES,
+    )
+
+
+def render_page(template: str, **context: Any) -> str:
+    """A template of this folder as text, everything escaped that is not Markup."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -96,19 +135,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rows = [section.row for section in sections]
-    scored = [(row.name, row.scores[0]) for row in rows if row.scores]
-    return environment.get_template(PAGE).render(
-        title=_title(rows, part),
-        part=part,
-        headers=(tables.HEADERS[0], tables.score_header(rows), *tables.HEADERS[2:]),
-        columns=tables.find_columns(rows),
-        sections=sections,
-        notes=notes,
-        strips=strips,
-        intervals=Markup(draw_intervals(scored, "intervals")) if len(scored) > 1 else "",
-        tables=tables,
-    )
+    return environment.get_template(template).render(**context)
 
 
 def _title(rows: Sequence[Row], part: str) -> str:
@@ -121,11 +148,12 @@ def _describe(sections: Sequence[Section], part: str, notes: Sequence[str]) -> d
         "format": "clip scores 1",
         "part": part,
         "notes": list(notes),
-        "rows": [_describe_row(section) for section in sections],
+        "rows": [describe_row(section) for section in sections],
     }
 
 
-def _describe_row(section: Section) -> dict[str, Any]:
+def describe_row(section: Section) -> dict[str, Any]:
+    """What report.json says of a row."""
     row = section.row
     content: dict[str, Any] = {
         "name": row.name,
@@ -134,6 +162,7 @@ def _describe_row(section: Section) -> dict[str, Any]:
         "state": row.state or "scored",
         "settings": dict(row.results[0].settings),
         "num_parameters": row.num_parameters,
+        "multiply_adds_per_step": row.multiply_adds,
         "train_seconds": row.train_seconds,
     }
     if not row.seeds:
@@ -141,7 +170,7 @@ def _describe_row(section: Section) -> dict[str, Any]:
     use = row.seeds[0].use
     return {
         **content,
-        "scores": {score.name: _describe_score(score) for score in row.scores},
+        "scores": {score.name: describe_score(score) for score in row.scores},
         "clips": {
             "num_listed": use.num_listed,
             "num_used": len(use.used),
@@ -156,7 +185,8 @@ def _describe_row(section: Section) -> dict[str, Any]:
     }
 
 
-def _describe_score(score: Score) -> dict[str, Any]:
+def describe_score(score: Score) -> dict[str, Any]:
+    """What report.json says of a score."""
     return {
         "value": score.estimate.value,
         "low": score.estimate.low,

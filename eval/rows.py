@@ -13,6 +13,7 @@ from eval.predictions import Predictions, is_same_test
 from eval.scores import Score, score
 from pipeline.runs import Run
 
+BUDGET = "budget"
 _MOST_SETTINGS = 3
 
 
@@ -32,6 +33,8 @@ class Result:
     train_seconds: float | None
     predictions: Predictions | None
     state: str = ""
+    multiply_adds: int | None = None
+    """Of one step."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,16 @@ class Row:
         return self.results[0].num_parameters
 
     @property
+    def multiply_adds(self) -> int | None:
+        return self.results[0].multiply_adds
+
+    @property
+    def noun(self) -> str:
+        """What its task's sequences are called: clips, or sequences."""
+        task = self.results[0].settings.get("task.name", '"clips"')
+        return "clips" if task == '"clips"' else "sequences"
+
+    @property
     def train_seconds(self) -> float | None:
         """The mean training time of its runs."""
         known = [r.train_seconds for r in self.results if r.train_seconds is not None]
@@ -69,6 +82,7 @@ def describe_run(run: Run, predictions: Predictions | None, state: str = "") -> 
     """The result of a run."""
     seconds = run.provenance.get("train_seconds")
     num = run.provenance.get("num_parameters")
+    work = run.provenance.get("multiply_adds_per_step")
     return Result(
         model=run.model,
         folder=run.folder,
@@ -78,7 +92,17 @@ def describe_run(run: Run, predictions: Predictions | None, state: str = "") -> 
         train_seconds=None if seconds is None else float(seconds),
         predictions=predictions,
         state=state,
+        multiply_adds=None if work is None else int(work),
     )
+
+
+def mark_budget(result: Result) -> str:
+    """`budget 0.1` for a run that trained for a share of its preset's epochs; "" for a whole one.
+
+    A score after a share of the training is no score of the preset.
+    """
+    budget = json.loads(result.settings.get(BUDGET, "1"))
+    return "" if budget == 1 else f"budget {budget:g}"
 
 
 def _settings(run: Run) -> dict[str, str]:
@@ -135,7 +159,7 @@ def _name(row: Row, rows: Sequence[Row]) -> str:
     others = [r.results[0] for r in rows if r is not row and r.results[0].model == own.model]
     differing = sorted(
         key
-        for key in {key for r in (own, *others) for key in r.settings}
+        for key in {key for r in (own, *others) for key in r.settings} - {BUDGET}
         if any(own.settings.get(key) != other.settings.get(key) for other in others)
         # The net's section repeats the model's, with the sizes that the data give.
         and f"model.{key.removeprefix('net.')}" not in own.settings.keys() - {key}
@@ -144,43 +168,10 @@ def _name(row: Row, rows: Sequence[Row]) -> str:
     if any(own.settings == other.settings for other in others):
         named.append(f"seed={','.join(str(result.seed) for result in row.results)}")
     more = ["..."] if len(differing) > _MOST_SETTINGS else []
-    return f"{row.name} ({', '.join(named + more)})" if named else row.name
+    marks = ([mark] if (mark := mark_budget(own)) else []) + named + more
+    return f"{row.name} ({', '.join(marks)})" if marks else row.name
 
 
 def _plain(value: str | None) -> str:
     text = "none" if value is None else value.strip('"')
     return text if len(text) <= 24 else text[:21] + "..."
-
-
-def find_notes(rows: Sequence[Row], part: str) -> tuple[str, ...]:
-    """What a reader of the table must know: other clips, missing and truncated ones."""
-    scored = [row for row in rows if row.seeds]
-    notes = [note for row in scored for note in _notes_on_clips(row, part)]
-    unlike = [row for row in scored if not is_same_test(scored[0].seeds[0], row.seeds[0])]
-    if unlike:
-        names = ", ".join(f"{row.name} ({len(row.seeds[0].ids)} clips)" for row in unlike)
-        notes.append(
-            f"NOT COMPARABLE: {names} answered other clips or classes than {scored[0].name} "
-            f"({len(scored[0].seeds[0].ids)} clips); differences between their scores say nothing."
-        )
-    return tuple(dict.fromkeys(notes))
-
-
-def _notes_on_clips(row: Row, part: str) -> list[str]:
-    use = row.seeds[0].use
-    notes = []
-    if use.missing:
-        some = ", ".join(use.missing[:3]) + (" ..." if len(use.missing) > 3 else "")
-        notes.append(
-            f"{len(use.missing)} of the {use.num_listed} clips of the {part} part are missing, so "
-            f"the scores are over {len(use.used)}: {some}"
-        )
-    if use.truncated:
-        notes.append(f"{len(use.truncated)} of the clips used are truncated.")
-    predictions = row.seeds[0]
-    num_classes = len(set(predictions.targets.tolist())) if predictions.labels else 0
-    if num_classes < len(predictions.labels):
-        notes.append(f"{num_classes} of {len(predictions.labels)} classes have clips here.")
-    if predictions.labels and len(predictions.labels) <= 5:
-        notes.append(f"No top-5 accuracy: there are only {len(predictions.labels)} classes.")
-    return notes

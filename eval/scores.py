@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from eval.predictions import Predictions
+from eval.predictions import BY_STEP, Predictions
 from pipeline import metrics
 from pipeline.metrics import Estimate
 from pipeline.tasks import CLASSIFICATION
@@ -63,7 +65,7 @@ class ClipScore:
     """A clip, its target, the commonest answer and how good that is.
 
     Classification: `goodness` is the probability given to the target, a mean over seeds;
-    regression: minus the largest absolute error.
+    regression: minus the largest absolute error; steps: the share answered rightly.
     """
 
     id: str
@@ -76,6 +78,8 @@ def score(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
     """The scores of a run, or of several seeds that answered the same clips; the first leads."""
     if seeds[0].kind == CLASSIFICATION:
         return _score_classification(seeds)
+    if seeds[0].kind == BY_STEP:
+        return _score_steps(seeds)
     return _score_regression(seeds)
 
 
@@ -97,7 +101,7 @@ def _hits(seeds: Sequence[Predictions], *, k: int) -> NDArray[np.bool_]:
 
 def _share(
     name: str,
-    hits: NDArray[np.bool_],
+    hits: NDArray[Any],
     sources: Sequence[str],
     *,
     floor: float,
@@ -106,6 +110,26 @@ def _share(
     estimate = metrics.estimate_share(hits, sources, weights)
     of_seeds = np.average(hits, axis=1, weights=weights)
     return Score(name, estimate, tuple(map(float, of_seeds)), floor)
+
+
+def _score_steps(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
+    """The shares of steps answered rightly, and the cross entropy: a mean over sequences each.
+
+    Its floor is that of the best constant distribution, the labels' own: their entropy. The share's
+    interval is that of one answer a sequence, so it is rather too wide.
+    """
+    sources, of_labels = seeds[0].sources, seeds[0].targets.mean(axis=0)
+    right = np.stack([p.scores[:, 0] for p in seeds])  # (S, N)
+    entropies = np.stack([-p.scores[:, 1] for p in seeds])
+    entropy = Score(
+        "cross entropy",
+        metrics.estimate_mean(entropies, sources),
+        tuple(map(float, entropies.mean(axis=1))),
+        floor=float(stats.entropy(of_labels)),
+        is_share=False,
+    )
+    name = "share of steps right"
+    return _share(name, right, sources, floor=float(of_labels.max())), entropy
 
 
 def _score_regression(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
@@ -171,13 +195,19 @@ def most_confused(seeds: Sequence[Predictions], most: int = 10) -> tuple[Confuse
 
 
 def worst_clips(seeds: Sequence[Predictions], most: int = 10) -> tuple[ClipScore, ...]:
-    """The clips whose target got the lowest probability, or the largest error; worst first."""
+    """The clips whose target got the lowest probability, or the largest error; worst first.
+
+    Of classified steps the sequences with the fewest answered rightly.
+    """
     first = seeds[0]
     if first.kind == CLASSIFICATION:
         of_seeds = [metrics.target_probabilities(p.scores, p.targets) for p in seeds]
         given = np.stack([metrics.answers(p.scores, p.targets) for p in seeds])  # (S, N)
         answers = [first.labels[Counter(column).most_common(1)[0][0]] for column in given.T]
         targets = [first.labels[target] for target in first.targets]
+    elif first.kind == BY_STEP:
+        of_seeds = [p.scores[:, 0] for p in seeds]
+        answers = targets = [""] * len(first.ids)
     else:
         of_seeds = [-np.abs(p.scores - p.targets).max(axis=1) for p in seeds]
         answers = [_write_numbers(row) for row in np.mean([p.scores for p in seeds], axis=0)]

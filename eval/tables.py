@@ -8,19 +8,26 @@ from eval.rows import Row
 from eval.scores import Score
 
 HEADERS = (
-    "model", "score", "95 % interval", "floor", "seeds", "spread", "clips", "parameters", "training"
+    "model", "score", "95 % interval", "floor", "seeds", "spread", "clips", "parameters",
+    "multiply-adds a step", "training",
 )  # fmt: skip
-_NUMBERS = {"score", "floor", "seeds", "spread", "clips", "parameters", "training"}
+_TEXT = {"model", "95 % interval"}
+NUM_FIGURES = 3
+"""The last columns, which a row without a score has too."""
 
 
 def is_number(header: str) -> bool:
     """Whether the cells under this header stand to the right."""
-    return header in _NUMBERS
+    return header not in _TEXT
 
 
 def make_cells(row: Row) -> tuple[str, ...]:
     """The cells of a row under HEADERS; a row without a score says why instead."""
-    figures = (write_count(row.num_parameters), write_seconds(row.train_seconds))
+    figures = (
+        write_count(row.num_parameters),
+        write_count(row.multiply_adds),
+        write_seconds(row.train_seconds),
+    )
     if not row.scores:
         return (row.name, "none", row.state, "", "", "", "", *figures)
     first, use = row.scores[0], row.seeds[0].use
@@ -39,10 +46,20 @@ def make_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def score_header(rows: Sequence[Row]) -> str:
-    """The name of the score that leads the table."""
-    names = [row.scores[0].name for row in rows if row.scores]
-    return names[0] if names else "score"
+def make_headers(rows: Sequence[Row]) -> tuple[str, ...]:
+    """HEADERS, with the name of the score that leads the table and what its sequences are called.
+
+    Where the rows have unlike scores it stays `score`.
+    """
+    names = {row.scores[0].name for row in rows if row.scores}
+    said = {"score": names.pop() if len(names) == 1 else "score", "clips": find_noun(rows)}
+    return tuple(said.get(header, header) for header in HEADERS)
+
+
+def find_noun(rows: Sequence[Row]) -> str:
+    """`clips` where all rows are of clips, else `sequences`."""
+    nouns = {row.noun for row in rows}
+    return nouns.pop() if len(nouns) == 1 else "sequences"
 
 
 def write_value(score: Score, value: float) -> str:
@@ -80,7 +97,7 @@ def find_columns(rows: Sequence[Row]) -> tuple[int, ...]:
 
 def format_table(rows: Sequence[Row]) -> str:
     """One line a row, with a line of headers; rows without a score follow and say why."""
-    headers = (HEADERS[0], score_header(rows), *HEADERS[2:])
+    headers = make_headers(rows)
     scored = [make_cells(row) for row in rows if row.scores]
     columns = find_columns(rows)
     table = [[line[place] for place in columns] for line in (headers, *scored)]
@@ -106,8 +123,8 @@ def format_scores(row: Row) -> str:
         table = [line[:-1] for line in table]
     use = row.seeds[0].use
     counts = (
-        f"clips: {use.num_listed:,} listed, {len(use.used):,} used, {len(use.missing):,} missing, "
-        f"{len(use.truncated):,} of the used truncated"
+        f"{row.noun}: {use.num_listed:,} listed, {len(use.used):,} used, {len(use.missing):,} "
+        f"missing, {len(use.truncated):,} of the used truncated"
     )
     return "\n".join([*align(table, [False, True, False, True, True]), counts])
 

@@ -196,6 +196,8 @@ def _decode_with_decord(path: Path, *, stride: int) -> Generator[Frame, None, in
             frame = reader.next()
         except (*errors, StopIteration):
             return index
+        if frame.shape[2] != 3:  # of some narrow videos decord counts a row's padding as channels
+            return index
         if index % stride == 0:
             yield frame.asnumpy()
     return len(reader)

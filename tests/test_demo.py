@@ -158,7 +158,7 @@ def table(printed: str) -> list[str]:
     ("options", "message"),
     [
         (["--nets", "lstn"], "Could not find 'model/lstn'"),
-        (["--videos", "nowhere"], "expected a folder of videos, found nothing there"),
+        (["--videos", "nowhere"], "expected a folder of videos or a CSV"),
         (["--weights", "nowhere.pth"], "there is no file nowhere.pth"),
         (["--seed", "-1"], "expected 0 or more, found -1"),
     ],

@@ -90,6 +90,19 @@ def test_gradient_norms_are_the_readout_weights_times_the_jacobian(name: str) ->
         assert found[k] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["np-rnn", "o-rnn", "np-tanh-rnn"])
+def test_jacobian_radii_are_the_spectral_radii_of_autograds_last_jacobian(name: str) -> None:
+    net, x, lengths = make_net(name), draw(3, 9, 2), torch.tensor([9, 4, 7])
+    found = dyn.jacobian_radii(net, x, lengths=lengths)
+    for b, length in enumerate(lengths.tolist()):
+        before = states_by_hand(net, x[b, : length - 1], torch.zeros(6).double()).detach()
+        jacobian = torch.func.jacrev(partial(states_by_hand, net, x[b, length - 1 : length]))(
+            before
+        ).detach()
+        expected = torch.linalg.eigvals(jacobian).abs().max()
+        assert found[b] == pytest.approx(float(expected), rel=1e-9)
+
+
 def test_gradient_norms_of_an_lstm_follow_its_cell() -> None:
     # With the forget gate at 1 and the input gate near 0 the cell keeps its gradient for ever.
     net = build_net(NetSpec("lstm", 2, 1, hidden_size=6, forget_bias=100.0), seed=0)

@@ -153,7 +153,7 @@ def test_incomplete_and_diverged_runs_have_a_row_and_no_score(
     printed = capsys.readouterr().out
     assert "irnn: no score, not complete" in printed
     assert "lstm: no score, diverged at step 7\n" in printed
-    assert "np-rnn: no score, diverged: 36 of 36 clips have scores that are NaN" in printed
+    assert "np-rnn: no score, diverged: 36 of 36 answers are NaN" in printed
     rows = json.loads((tmp_path / "out" / "report.json").read_text())["rows"]
     assert ["scores" in row for row in rows] == [True, False, False, False]
 

@@ -24,6 +24,7 @@ FLOORS = {
 NEIGHBOURS = {
     "pipeline.clip_lists": {"pipeline.clips"},
     "pipeline.video": {"pipeline.video_file"},
+    "pipeline.live_video": {"pipeline.video_file"},
     "pipeline.backbones": {
         "pipeline.bvlc_googlenet", "pipeline.preprocessing", "pipeline.weights",
     },
@@ -31,7 +32,12 @@ NEIGHBOURS = {
 }  # fmt: skip
 HOMES = {
     "decord": ("pipeline.video", "pipeline.video_file"),
-    "av": ("pipeline.video", "pipeline.video_file", "pipeline.web_video"),
+    "av": (
+        "pipeline.video",
+        "pipeline.video_file",
+        "pipeline.web_video",
+        "pipeline.live_video",
+    ),
     "torchvision": ("pipeline.backbones",),
     "timm": ("pipeline.backbones",),
     "h5py": ("pipeline.features",),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.clips import Clip
 from pipeline.features import ClipRecord, FeatureSpec, ShardWriter, claim_store, write_index
 from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
-from pipeline.recurrent.spec import NetSpec
+from pipeline.recurrent.spec import NetSpec, multiply_adds_per_step
 from pipeline.runs import net_section, save_weights, write_config
 from pipeline.tasks import make_task
 
@@ -88,8 +88,13 @@ def write_run(
     seed: int = 0,
     has_weights: bool = True,
     dropout: float = 0.5,
+    lr: float = 1e-3,
+    bend: int | None = None,
 ) -> SequenceNet:
-    """A run folder whose mean-pool answers each clip's strongest feature, bent by the seed."""
+    """A run folder whose mean-pool answers each clip's strongest feature, bent by `bend`.
+
+    Without `bend`, by the seed.
+    """
     section = {"name": "clips", "features": str(store), "split": str(write_split(store.parent))}
     task = make_task(section)
     spec = NetSpec(model, task.input_size, len(LABELS), dropout=dropout)
@@ -97,7 +102,7 @@ def write_run(
         spec = replace(spec, hidden_size=8)
     net = build_net(spec, seed=seed)
     if model == "mean-pool":
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed if bend is None else bend)
         noise = torch.randn(len(LABELS), task.input_size, generator=generator)
         weight = 3 * torch.eye(len(LABELS), task.input_size) + noise
         net.load_state_dict({"readout.weight": weight, "readout.bias": torch.zeros(len(LABELS))})
@@ -105,7 +110,7 @@ def write_run(
         "seed": seed,
         "task": section,
         "model": {"name": model, "dropout": spec.dropout},
-        "optimizer": {"name": "rmsprop", "lr": 1e-3},
+        "optimizer": {"name": "rmsprop", "lr": lr},
         "net": net_section(spec),
         "labels": list(task.labels),
     }
@@ -115,8 +120,52 @@ def write_run(
     return net.eval()
 
 
+def write_toy_run(
+    folder: Path,
+    section: Mapping[str, Any],
+    *,
+    model: str = "np-rnn",
+    seed: int = 0,
+    hidden_size: int = 8,
+    budget: float = 1.0,
+    has_weights: bool = True,
+    scale: float = 1.0,
+) -> SequenceNet:
+    """A run folder of a toy task with the weights of the start, all multiplied by `scale`."""
+    task = make_task(section)
+    readout = "all" if section["name"] == "copying" else "last"
+    spec = NetSpec(model, task.input_size, task.num_outputs, readout=readout, dropout=0.0)
+    if model != "mean-pool":
+        spec = replace(spec, hidden_size=hidden_size)
+    net = build_net(spec, seed=seed)
+    net.load_state_dict({name: scale * weights for name, weights in net.state_dict().items()})
+    config = {
+        "seed": seed,
+        "budget": budget,
+        "task": dict(section),
+        "model": {"name": model, "dropout": 0.0},
+        "optimizer": {"name": "sgd", "lr": 1e-3},
+        "net": net_section(spec),
+        "labels": list(task.labels),
+    }
+    write_config(folder, config, _provenance(task.provenance(), net))
+    if has_weights:
+        save_weights(folder, net)
+    return net.eval()
+
+
+def toy_section(name: str, *, length: int = 12, num: int = 40) -> dict[str, Any]:
+    """The config's `task` section of a small addition, multiplication or copying problem."""
+    sizes = {"num_train": num, "num_val": num, "num_test": num}
+    marks = {} if name == "copying" else {"marks": "halves"}
+    return {"name": name, "length": length, **marks, **sizes, "seed": 0}
+
+
 def _provenance(of_task: Mapping[str, Any], net: SequenceNet) -> dict[str, Any]:
-    return {**of_task, "num_parameters": num_parameters(net), "train_seconds": 75.0}
+    return {
+        **of_task, "num_parameters": num_parameters(net),
+        "multiply_adds_per_step": multiply_adds_per_step(net.spec), "train_seconds": 75.0,
+    }  # fmt: skip
 
 
 def write_log(folder: Path) -> None:

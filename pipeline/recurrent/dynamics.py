@@ -75,7 +75,7 @@ def jacobian_norms(
     net, layer = _prepare_simple(net)
     weight = layer.get_parameter("weight_hh_l0").detach()
     hidden = hidden_states(net, features)
-    slopes = (hidden > 0).double() if layer.nonlinearity == "relu" else 1 - hidden**2
+    slopes = _slopes(layer, hidden)
     product = torch.eye(len(weight), dtype=weight.dtype).expand(len(lengths), -1, -1)
     norms = []
     for k in range(steps_back + 1):
@@ -84,6 +84,20 @@ def jacobian_norms(
         last = (lengths - 1 - k).clamp(min=0)
         product = (product * slopes[torch.arange(len(lengths)), last][:, None, :]) @ weight
     return torch.stack(norms)
+
+
+def jacobian_radii(net: SequenceNet, features: Tensor, *, lengths: Tensor) -> Tensor:
+    """(B,) spectral radius of the last step's Jacobian, ∂h_T/∂h_{T-1} = diag(f'(s_T)) W_hh.
+
+    With ReLU, what is left of the recurrent matrix's radius once the units that are off are masked.
+    Raises ValueError for nets that are not simple.
+    """
+    net, layer = _prepare_simple(net)
+    weight = layer.get_parameter("weight_hh_l0").detach()
+    slopes = _slopes(layer, hidden_states(net, features))
+    jacobians = slopes[torch.arange(len(lengths)), lengths - 1][:, :, None] * weight  # (B, H, H)
+    radii: Tensor = torch.linalg.eigvals(jacobians).abs().amax(dim=1)
+    return radii
 
 
 def active_share(net: SequenceNet, features: Tensor, *, lengths: Tensor) -> Tensor:
@@ -158,6 +172,11 @@ def _prepare_simple(net: SequenceNet) -> tuple[SequenceNet, nn.RNN]:
             f"{net.spec.name} is gated, and this is defined for simple nets; use gradient_norms"
         )
     return net, net.recurrent
+
+
+def _slopes(layer: nn.RNN, hidden: Tensor) -> Tensor:
+    """f'(s_t) from h_t = f(s_t)."""
+    return (hidden > 0).double() if layer.nonlinearity == "relu" else 1 - hidden**2
 
 
 def _unroll(net: SequenceNet, features: Tensor) -> list[tuple[Tensor, ...]]:

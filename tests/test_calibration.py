@@ -1,0 +1,65 @@
+"""Calibration: the temperature is found, kept with its net, and never makes few answers certain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eval import calibration
+from eval.calibration import calibrate, fit_temperature
+from eval.predictions import Predictions
+from pipeline.runs import load_run
+from pipeline.tasks import PartUse
+from tests.tiny_runs import write_run, write_store
+
+
+def make_predictions(num: int, *, temperature: float, seed: int = 0) -> Predictions:
+    """Targets drawn from softmax(scores / temperature)."""
+    generator = np.random.default_rng(seed)
+    scores = 2 * generator.normal(size=(num, 4))
+    noise = generator.gumbel(size=scores.shape)
+    ids = tuple(str(i) for i in range(num))
+    return Predictions(
+        ("a", "b", "c", "d"), scores.astype(np.float32),
+        (scores / temperature + noise).argmax(axis=1), ids, PartUse(num, ids),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_drew_the_targets_is_found(temperature: float) -> None:
+    fitted = fit_temperature(make_predictions(20_000, temperature=temperature))
+    assert fitted.temperature == pytest.approx(temperature, rel=0.05)  # three standard errors
+    assert fitted.nll_after <= fitted.nll_before + 1e-9
+
+
+def test_a_few_right_answers_do_not_make_every_answer_certain() -> None:
+    predictions = make_predictions(10, temperature=1e-6)
+    fitted = fit_temperature(predictions)
+    confidence = fitted.probabilities(predictions.scores).max(axis=1).mean()
+    assert 0.7 < confidence < 0.97
+    assert "roughly" in str(fitted)
+
+
+def test_a_calibration_is_kept_until_the_net_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_store(tmp_path / "store")
+    write_run(tmp_path / "run", store)
+    first = calibrate(load_run(tmp_path / "run"))
+    assert first.num_clips == 12
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration, "predict", lambda *a, **k: pytest.fail("fitted twice"))
+        assert calibrate(load_run(tmp_path / "run")) == first
+    write_run(tmp_path / "run", store, seed=1)
+    assert calibrate(load_run(tmp_path / "run")) != first
+
+
+def test_without_a_validation_part_the_reason_is_told(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    write_run(tmp_path / "run", store)
+    found = calibrate(load_run(tmp_path / "run"), features=str(tmp_path / "nowhere"))
+    assert found.temperature == 1.0
+    assert "not calibrated: the validation part cannot be read" in str(found)
+    assert not (tmp_path / "run" / calibration.CALIBRATION).exists()

@@ -1,0 +1,64 @@
+"""Cameras and streams: the newest frame is read, the late ones are dropped and counted."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from eval.calibration import Calibration
+from eval.live import watch_live
+from pipeline.live_video import LiveFrames
+from pipeline.streaming import Streamer
+from pipeline.video import VideoError
+from tests.test_predict_videos import LABELS, make_encoder, make_net, write_colours
+
+
+def test_a_slow_reader_gets_late_frames_dropped_and_counted(tmp_path: Path) -> None:
+    path = write_colours(tmp_path / "a.avi", "rgb", num_frames=25, fps=100.0)
+    colours = []
+    with LiveFrames(str(path)) as frames:
+        for frame in frames:
+            colours.append(int(frame.mean(axis=(0, 1)).argmax()))
+            time.sleep(0.05)  # time for five frames
+    assert len(colours) + frames.num_dropped == frames.num_decoded == 75
+    assert frames.num_dropped > 30
+    assert colours == sorted(colours)
+    assert colours[-1] == 2
+
+
+def test_a_file_is_shown_by_its_own_clock(tmp_path: Path) -> None:
+    path = write_colours(tmp_path / "a.avi", "r", num_frames=25, fps=50.0)
+    start = time.perf_counter()
+    with LiveFrames(str(path)) as frames:
+        num = sum(1 for _ in frames)
+    assert time.perf_counter() - start > 0.4
+    assert num + frames.num_dropped == 25
+
+
+def test_standard_input_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_colours(tmp_path / "a.avi", "g", num_frames=10, fps=50.0)
+    pipe = io.BytesIO(path.read_bytes())
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=pipe))
+    lines: list[str] = []
+    report = watch_live(
+        "-", Streamer(make_net(), make_encoder()), LABELS, calibration=Calibration(),
+        tell=lines.append,
+    )  # fmt: skip
+    assert report.num_read + report.num_dropped == 10
+    assert "green" in lines[-1]
+
+
+@pytest.mark.parametrize("source", ["camera:77", "no-such-file.mp4"])
+def test_what_cannot_be_opened_is_named(source: str) -> None:
+    with pytest.raises(VideoError, match=r"no camera 77|cannot be opened"):
+        LiveFrames(source)
+
+
+def test_a_text_is_no_stream(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello\n" * 50)
+    with pytest.raises(VideoError, match="cannot be opened"):
+        LiveFrames(str(tmp_path / "a.txt"))

@@ -1,0 +1,117 @@
+"""The served page: takes a video, tells how far it is, gives its page, and keeps no file."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.serve import Limits, make_app
+from tests.test_predict_videos import make_classifier, write_colours
+
+uvicorn = pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+pytest.importorskip("starlette", reason="the extra `serve` is not installed")
+OCTETS = {"content-type": "application/octet-stream"}
+
+
+@pytest.fixture
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server with tight limits, whose temporary files lie in `tmp_path/kept`."""
+    (tmp_path / "kept").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "kept"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = make_app(make_classifier(), limits=Limits(most_bytes=100_000, most_seconds=3.0))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
+def ask(
+    url: str, *, data: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, str]:
+    request = urllib.request.Request(url, data=data, headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def send(address: str, path: Path) -> dict[str, Any]:
+    """The job of a video when it is done, and its key."""
+    name = urllib.parse.quote(path.name)
+    status, text = ask(f"{address}/videos?name={name}", data=path.read_bytes(), headers=OCTETS)
+    assert status == 200, text
+    key = json.loads(text)["key"]
+    for _ in range(400):
+        job: dict[str, Any] = json.loads(ask(f"{address}/videos/{key}")[1])
+        if job["is_done"]:
+            return {**job, "key": key}
+        time.sleep(0.05)
+    raise AssertionError(f"not done: {job}")
+
+
+def list_files(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+
+
+def test_a_dropped_video_gets_its_page_and_is_deleted(address: str, tmp_path: Path) -> None:
+    status, text = ask(address)
+    assert status == 200
+    assert "Drop a video here" in text
+    job = send(address, write_colours(tmp_path / "my ü.avi", "gb", num_frames=10))
+    assert (job["error"], job["num_read"]) == ("", 20)
+    status, page = ask(f"{address}/videos/{job['key']}/page")
+    assert status == 200
+    assert "my ü.avi" in page
+    assert "green from 0.0 to" in page
+    assert list_files(tmp_path) == []
+
+
+def test_what_is_no_video_is_told_and_deleted(address: str, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("hello")
+    assert send(address, tmp_path / "text.mp4")["error"] == "not a video"
+    assert list_files(tmp_path) == []
+
+
+def test_too_large_or_too_long_is_refused(address: str, tmp_path: Path) -> None:
+    status, text = ask(f"{address}/videos?name=a", data=b"0" * 100_001, headers=OCTETS)
+    assert (status, "larger than" in text) == (413, True)
+    long = write_colours(tmp_path / "long.avi", "r", num_frames=80)
+    assert "longer than 3 seconds" in send(address, long)["error"]
+    assert list_files(tmp_path) == []
+
+
+def test_another_sites_page_cannot_use_the_server(address: str) -> None:
+    assert ask(address, headers={"Host": "evil.example"})[0] == 400
+    plain = {"content-type": "text/plain"}
+    assert ask(f"{address}/videos?name=a", data=b"x", headers=plain)[0] == 415
+
+
+@pytest.mark.parametrize("name", ["../../x.avi", "..", "/etc/x", "a%00b", "%F0%9F%8E%A5" * 90])
+def test_no_name_leaves_the_servers_folder(address: str, tmp_path: Path, name: str) -> None:
+    status, text = ask(f"{address}/videos?name={name}", data=b"x", headers=OCTETS)
+    assert status == 200, text
+    assert not (tmp_path / "x.avi").exists()
+
+
+def test_an_unknown_video_is_said_to_be_gone(address: str) -> None:
+    assert ask(f"{address}/videos/nothing")[0] == 404
+    assert ask(f"{address}/videos/nothing/page")[0] == 404

@@ -1,0 +1,148 @@
+"""The page of a video: self-contained, in step with the video, readable without a picture."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from eval import watch
+from eval.calibration import Calibration
+from eval.curve import CurveReader
+from eval.decoding import decode_video
+from eval.videos import Classifier, VideoAnswer, Wanted, read_video
+from eval.watch import make_page, write_pages
+from pipeline.video import read_frames
+from pipeline.web_video import encode_web_video
+from tests.test_predict_videos import make_classifier, write_colours
+
+
+def read_with_curve(path: Path, classifier: Classifier) -> VideoAnswer:
+    pieces = decode_video(path, classifier.encoder)
+    found = read_video(classifier, path, pieces, wanted=Wanted(curve=True))
+    assert isinstance(found, VideoAnswer)
+    return found
+
+
+def make(tmp_path: Path, *, name: str = "a.avi", **more: Any) -> str:
+    classifier = make_classifier(**more)
+    path = write_colours(tmp_path / name, "rrgb", num_frames=25)
+    return make_page(read_with_curve(path, classifier), classifier, page=tmp_path / "out.html")
+
+
+def read_thoughts(page: str) -> dict[str, Any]:
+    (text,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def read_video_of(page: str, folder: Path) -> list[np.ndarray[Any, Any]]:
+    (kind, content) = re.findall(r'src="data:video/(\w+);base64,([^"]+)"', page)[0]
+    path = folder / f"embedded.{kind}"
+    path.write_bytes(base64.b64decode(content))
+    return [frame for piece in read_frames(path) for frame in piece]
+
+
+def test_a_page_needs_no_network_and_no_other_file(tmp_path: Path) -> None:
+    page = make(tmp_path)
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert addresses
+    assert all(address.startswith("data:") for address in addresses)
+    assert "http" not in re.sub(r"data:[^\"]*", "", page).replace("http-equiv", "")
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_the_moments_are_the_frames_of_the_embedded_video(tmp_path: Path, stride: int) -> None:
+    page = make(tmp_path, stride=stride)
+    thoughts = read_thoughts(page)
+    frames = read_video_of(page, tmp_path)
+    assert len(frames) == 100
+    assert thoughts["total"] == 4.0
+    np.testing.assert_allclose(thoughts["seconds"], np.arange(0, 100, stride) / 25, atol=1e-4)
+    colours = [int(frame.mean(axis=(0, 1)).argmax()) for frame in frames]
+    assert colours == [0] * 50 + [1] * 25 + [2] * 25
+
+
+def test_the_probabilities_of_a_moment_are_those_of_the_video_up_to_it(tmp_path: Path) -> None:
+    classifier = make_classifier()
+    whole = read_with_curve(write_colours(tmp_path / "a.avi", "rg", num_frames=10), classifier)
+    assert whole.curve is not None
+    np.testing.assert_allclose(whole.curve.probabilities[-1], whole.probabilities, atol=1e-12)
+    frames = [frame for piece in read_frames(tmp_path / "a.avi") for frame in piece]
+    state = classifier.stepper.initial_state()
+    for place, row in enumerate(classifier.encoder.encode(np.stack(frames))):
+        scores, state = classifier.stepper.step(row, state)
+        expected = classifier.calibration.probabilities(scores)
+        np.testing.assert_allclose(whole.curve.probabilities[place], expected, atol=1e-9)
+
+
+def test_what_the_chart_shows_is_said_in_words_and_in_a_table(tmp_path: Path) -> None:
+    page = make(tmp_path)
+    (label,) = re.findall(r'<svg class="chart"[^>]*aria-label="([^"]*)"', page)
+    assert "red from 0.0 to" in label
+    table = page[page.index("<table>") : page.index("</table>")]
+    assert "<td>red</td>" in table
+    assert 'scope="col"' in table
+    assert re.search(r'<label[^>]*for="playhead">', page)
+    assert 'aria-live="polite"' in page
+    assert len(re.findall(r'<img src="data:image/jpeg[^"]*" alt="Frame at', page)) == 10
+
+
+def test_names_that_look_like_html_stay_text(tmp_path: Path) -> None:
+    page = make(tmp_path, name="<script>alert(1)<!--.avi")
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_several_videos_get_an_index_with_links_to_their_pages(tmp_path: Path) -> None:
+    classifier = make_classifier()
+    answers = [
+        read_with_curve(write_colours(tmp_path / f"{c} video.avi", c), classifier) for c in "gb"
+    ]
+    index, *pages = write_pages(tmp_path / "out" / "all.html", answers, classifier)
+    links = re.findall(r'<a href="([^"]+)">([^<]+)</a>', index.read_text())
+    assert [(index.parent / address).resolve() for address, _ in links] == pages
+    assert "b video.avi" in pages[1].read_text()
+
+
+def test_a_video_too_large_to_embed_is_linked_or_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "encode_web_video", lambda frames, **more: None)
+    page = make(tmp_path)
+    assert "<video" not in page
+    assert "too large for this page" in page
+    assert page.count('alt="Frame at') == 10
+    with av.open(str(tmp_path / "my b.mp4"), "w") as file:
+        stream: Any = file.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        grey = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), format="rgb24")
+        file.mux(stream.encode(grey))
+        file.mux(stream.encode())
+    classifier = make_classifier()
+    answer = read_with_curve(tmp_path / "my b.mp4", classifier)
+    page = make_page(answer, classifier, page=tmp_path / "sub" / "out.html")
+    assert 'src="../my%20b.mp4"' in page
+
+
+def test_a_video_over_the_limit_is_not_encoded_to_its_end() -> None:
+    generator = np.random.default_rng(0)
+    frames = (generator.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(500))
+    assert encode_web_video(frames, fps=25, most_bytes=20_000) is None
+    assert next(frames, None) is not None
+
+
+def test_a_long_curve_is_thinned_evenly_and_keeps_its_end() -> None:
+    reader = CurveReader()
+    for place in range(10_001):
+        reader.add(np.array([place, 0.0], np.float32), np.zeros(2, np.float32))
+    curve = reader.finish(Calibration(), step_seconds=0.5)
+    assert 1000 < len(curve.seconds) <= 2049
+    assert curve.seconds[-1] == 5000.0
+    assert len(set(np.diff(curve.seconds[:-1]))) == 1
