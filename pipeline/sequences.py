@@ -17,7 +17,8 @@ class SequenceBatch:
     """Sequences padded at their ends to one length T.
 
     `features` (B, T, D) float; `lengths` (B,) int64, the real steps of each, in [1, T];
-    `targets` (B,) classes, (B, T) classes of each step, or (B, C) numbers; `indices` (B,) the sequences' places in their set.
+    `targets` (B,) classes, (B, T) classes of the steps, or (B, C) numbers; `indices` (B,) the
+    sequences' places in their set.
     """
 
     features: Tensor

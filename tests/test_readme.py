@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from extract.__main__ import make_parser
+from pipeline.__main__ import main as demo
+from pipeline.demo import LABELS
 from tests.conftest import ROOT
 from train.config import compose_config
 from train.fit import train_run
@@ -43,7 +45,7 @@ def test_the_writing_and_reading_programs_run_and_the_features_can_be_trained_on
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    reading, writing = find_blocks("python")
+    reading, writing, _ = find_blocks("python")
     exec(writing, {})
     reading = reading.replace("UCF-101-googlenet", "mine")
     exec(reading.replace("v_Punch_g08_c01", "v_walk_g08_c01"), {})
@@ -54,6 +56,20 @@ def test_the_writing_and_reading_programs_run_and_the_features_can_be_trained_on
              "trainer.accelerator=cpu"]
         )
     )  # fmt: skip
+
+
+def test_the_streaming_program_names_the_class_of_a_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--quick", "--out", "demo", "--seed", "0"]
+    assert demo(arguments) == 0
+    capsys.readouterr()
+    (run,) = Path("demo/runs").glob("np-rnn-*")
+    video = next(Path("demo/videos").rglob("*.avi"))
+    program = find_blocks("python")[2].replace("runs/x", str(run)).replace("my.mp4", str(video))
+    exec(program.replace("run.provenance)", 'run.provenance, weights="random")'), {})
+    assert capsys.readouterr().out.strip() in LABELS
 
 
 def test_the_split_file_of_the_readme_is_read(tmp_path: Path) -> None:
