@@ -1,26 +1,22 @@
 """The fused recurrent kernel beside torch.nn.RNN: `python -m benchmarks.kernel [--quick]`.
 
-One thread. The two sides take turns within a run, so that a busy machine slows both; the ratio is
-that of the fastest rounds, and the median round stands beside it. The torch side runs with
-subnormals as they come and flushed (`torch.set_flush_denormal`).
+One thread, but for the rows that say otherwise. The two sides take turns within a run, so that a
+busy machine slows both; the ratio is that of the fastest rounds, and the median round stands beside
+it. The torch side runs with subnormals as they come and flushed (`torch.set_flush_denormal`).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from benchmarks.report import Comparison, Side, describe_machine, make_parser, write_report
 from pipeline.recurrent import fused
 from pipeline.recurrent.initial import normalized_positive_definite
 
@@ -39,27 +35,6 @@ class Case:
     rounds: int
     calls: int = 1  # in one turn of a side, as in training: short ones find their caches warm
     has_lengths: bool = False  # spread evenly over 30 to 330 frames, mean 180
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Both sides of one ratio, in milliseconds."""
-
-    case: str
-    against: str
-    target: float
-    fused_best: float
-    fused_median: float
-    torch_best: float
-    torch_median: float
-
-    @property
-    def ratio(self) -> float:
-        return self.torch_best / self.fused_best
-
-    @property
-    def ratio_of_medians(self) -> float:
-        return self.torch_median / self.fused_median
 
 
 CASES = [
@@ -122,31 +97,49 @@ def milliseconds(side: Callable[[], Tensor], grad: Tensor, calls: int) -> float:
     return (time.perf_counter() - begin) * 1e3 / calls
 
 
-def time_case(case: Case, rounds: int, flushes: bool) -> list[Timing]:
-    sides = make_sides(case)
-    grad = torch.randn(case.batch, HIDDEN, generator=torch.Generator().manual_seed(3))
+def time_sides(
+    sides: dict[str, Callable[[], Tensor]], grad: Tensor, rounds: int, calls: int
+) -> dict[str, tuple[float, ...]]:
+    """Milliseconds of each side in every round but the first, the sides by turns."""
     seen: dict[str, list[float]] = {name: [] for name in sides}
-    torch.set_flush_denormal(flushes)
     for _ in range(rounds + 1):
         for name, side in sides.items():
-            seen[name].append(milliseconds(side, grad, case.calls))
+            seen[name].append(milliseconds(side, grad, calls))
+    return {name: tuple(times[1:]) for name, times in seen.items()}
+
+
+def draw_grad(case: Case) -> Tensor:
+    return torch.randn(case.batch, HIDDEN, generator=torch.Generator().manual_seed(3))
+
+
+def time_case(case: Case, rounds: int, flushes: bool) -> list[Comparison]:
+    torch.set_flush_denormal(flushes)
+    times = time_sides(make_sides(case), draw_grad(case), rounds, case.calls)
     torch.set_flush_denormal(False)
-    best = {name: min(times[1:]) for name, times in seen.items()}
-    median = {name: statistics.median(times[1:]) for name, times in seen.items()}
     note = ", subnormals flushed" if flushes else ""
+    ours = Side("fused", times.pop("fused"))
     return [
-        Timing(
-            case=case.name,
-            against=name + note,
-            target=case.target,
-            fused_best=best["fused"],
-            fused_median=median["fused"],
-            torch_best=best[name],
-            torch_median=median[name],
-        )
-        for name in sides
-        if name != "fused"
+        Comparison(case.name, "ms", "time", ours, Side(name + note, values), case.target)
+        for name, values in times.items()
     ]
+
+
+def time_threads(case: Case, rounds: int, threads: int) -> Comparison:
+    """The kernel on several threads against one."""
+    ours = make_sides(case)["fused"]
+
+    def on_threads(num: int) -> Callable[[], Tensor]:
+        def run() -> Tensor:
+            torch.set_num_threads(num)
+            return ours()
+
+        return run
+
+    sides = {"one": on_threads(1), "many": on_threads(threads)}
+    times = time_sides(sides, draw_grad(case), rounds, case.calls)
+    torch.set_num_threads(1)
+    many, one = Side(f"fused on {threads} threads", times["many"]), Side("on one", times["one"])
+    return Comparison(case.name, "ms", "time", many, one)
 
 
 def updates_with_torch(features: Tensor, targets: Tensor) -> None:
@@ -169,7 +162,7 @@ def updates_with_fused(features: Tensor, targets: Tensor) -> None:
     fused.sgd_updates(features, targets, weights=weights, learning_rate=1e-3, clip=10)
 
 
-def time_updates(num_updates: int, rounds: int) -> Timing:
+def time_updates(num_updates: int, rounds: int) -> Comparison:
     """Milliseconds of one whole SGD update of batch 1, T = 150, as on the addition task."""
     generator = torch.Generator().manual_seed(4)
     features = torch.rand(num_updates, 1, 150, 2, generator=generator)
@@ -182,79 +175,31 @@ def time_updates(num_updates: int, rounds: int) -> Timing:
             update(features, targets)
             seen[name].append((time.perf_counter() - begin) * 1e3 / num_updates)
     torch.set_flush_denormal(False)
-    return Timing(
-        case="whole updates, T=150, batch 1",
-        against="torch, subnormals flushed",
-        target=15,
-        fused_best=min(seen["fused"]),
-        fused_median=statistics.median(seen["fused"]),
-        torch_best=min(seen["torch"]),
-        torch_median=statistics.median(seen["torch"]),
-    )
-
-
-def processor() -> str:
-    """Its name, or what the platform knows where Linux does not say."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def print_table(timings: list[Timing]) -> None:
-    print(f"{'forward + backward, ms: best (median)':62}{'fused':>16}{'torch':>18}  ratio  target")
-    for t in timings:
-        ours = f"{t.fused_best:.3f} ({t.fused_median:.3f})"
-        theirs = f"{t.torch_best:.2f} ({t.torch_median:.2f})"
-        met = "met" if t.ratio >= t.target else "MISSED"
-        print(
-            f"{t.case + ' / ' + t.against:62}{ours:>16}{theirs:>18} {t.ratio:5.1f}x"
-            f" ({t.ratio_of_medians:.1f}x)  {t.target:g}x {met}"
-        )
-
-
-def draw(timings: list[Timing], path: Path) -> None:
-    """Times torch's speed, one bar a row, with the target as a mark."""
-    from matplotlib.figure import Figure  # noqa: PLC0415  only the picture needs it
-
-    figure = Figure(figsize=(9, 0.5 * len(timings) + 1.5), layout="constrained")
-    axes = figure.subplots()
-    rows = range(len(timings))
-    axes.barh(rows, [t.ratio for t in timings], color="#4477aa")
-    axes.plot([t.target for t in timings], rows, "k|", markersize=16, label="target")
-    axes.set_yticks(rows, [f"{t.case}\n{t.against}" for t in timings], fontsize=7)
-    axes.invert_yaxis()
-    axes.set_xlabel("times the speed of torch, one thread")
-    axes.legend()
-    figure.savefig(path, dpi=120)
+    ours = Side("fused", tuple(seen["fused"]))
+    theirs = Side("torch, subnormals flushed", tuple(seen["torch"]))
+    return Comparison("whole updates, T=150, batch 1", "ms", "time", ours, theirs, target=15)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="three rounds of each: seconds")
-    parser.add_argument("--out", type=Path, default=Path("reports"), help="folder of the results")
-    choices = parser.parse_args()
+    options = make_parser(__doc__).parse_args()
     if (reason := fused.unavailable_reason()) is not None:
         raise SystemExit(reason)
+    machine, threads = describe_machine(), torch.get_num_threads()
     torch.set_num_threads(1)
-    machine = {"processor": processor(), "isa": fused.isa(), "torch": torch.__version__}
-    machine |= {"python": platform.python_version(), "system": platform.platform()}
-    print(*(f"{key}: {value}" for key, value in machine.items()), sep="\n")
-    timings = [
-        timing
+    comparisons = [
+        comparison
         for case in CASES
         for flushes in (False, True)
-        for timing in time_case(case, 3 if choices.quick else case.rounds, flushes)
+        for comparison in time_case(case, 2 if options.quick else case.rounds, flushes)
     ]
-    timings.append(time_updates(*((50, 2) if choices.quick else (500, 5))))
-    print_table(timings)
-    choices.out.mkdir(parents=True, exist_ok=True)
-    rows = [asdict(t) | {"ratio": t.ratio} for t in timings]
-    report = json.dumps({"machine": machine, "timings": rows}, indent=2)
-    (choices.out / "kernel.json").write_text(report + "\n")
-    draw(timings, choices.out / "kernel.png")
+    comparisons.append(time_updates(*((20, 1) if options.quick else (500, 5))))
+    if threads > 1:
+        comparisons += [
+            time_threads(case, 2 if options.quick else case.rounds, threads)
+            for case in CASES
+            if case.batch > 1
+        ]
+    write_report("kernel", comparisons, options.out, machine=machine)
 
 
 if __name__ == "__main__":
