@@ -48,10 +48,38 @@ def make_backbone() -> Backbone:
     return Backbone("mean colour", MeanColour(), 3, "", "", steps, batch_frames=5)
 
 
-def extract(videos: Path, out: Path, *, spec: FeatureSpec = SPEC, workers: int = 1) -> Outcome:
+class KillsItsProcess(MeanColour):
+    """Mean colours, until the batch at which the process is killed as by kill -9."""
+
+    def __init__(self, num_batches: int) -> None:
+        super().__init__()
+        self.num_batches = num_batches
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.num_batches -= 1
+        if self.num_batches == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+
+
+def extract(
+    videos: Path,
+    out: Path,
+    *,
+    spec: FeatureSpec = SPEC,
+    workers: int = 1,
+    module: nn.Module | None = None,
+) -> Outcome:
+    backbone = make_backbone()
+    if module is not None:
+        backbone = replace(backbone, module=module)
     return extract_features(
-        find_clips(videos), videos, out, backbone=make_backbone(), spec=spec, num_workers=workers
+        find_clips(videos), videos, out, backbone=backbone, spec=spec, num_workers=workers
     )
+
+
+def extract_until_killed(videos: str, out: str, num_batches: str) -> None:
+    extract(Path(videos), Path(out), module=KillsItsProcess(int(num_batches)))
 
 
 def read_bytes(store: Path) -> dict[str, bytes]:
@@ -140,22 +168,16 @@ def make_bomb(after: int):  # type: ignore[no-untyped-def]
 
 
 def test_killed_processes_resumed_give_the_store_of_an_undisturbed_one(tmp_path: Path) -> None:
-    videos = write_clips(tmp_path / "videos", num=70, num_frames=6)
-    command = [
-        sys.executable, "-c",
-        "import sys; from pathlib import Path; from tests.test_extract import extract;"
-        "extract(Path(sys.argv[1]), Path(sys.argv[2]))",
-        str(videos), str(tmp_path / "killed"),
-    ]  # fmt: skip
+    videos = write_clips(tmp_path / "videos", num=110, num_frames=6)  # 4 shards, 132 batches
+    code = (
+        "import sys; from tests.test_extract import extract_until_killed;"
+        "extract_until_killed(*sys.argv[1:])"
+    )
     generator = random.Random(0)
-    num_killed = 0
     for _ in range(3):
-        process = subprocess.Popen(command, cwd=ROOT)
-        time.sleep(2.5 + 3 * generator.random())
-        num_killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert num_killed
+        num_batches = str(generator.randrange(1, 36))  # a shard has 39
+        command = [sys.executable, "-c", code, str(videos), str(tmp_path / "killed"), num_batches]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
     extract(videos, tmp_path / "killed")
     extract(videos, tmp_path / "whole")
     killed, whole = read_bytes(tmp_path / "killed"), read_bytes(tmp_path / "whole")
