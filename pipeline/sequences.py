@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -16,9 +20,9 @@ from torch.utils.data import DataLoader, Sampler
 class SequenceBatch:
     """Sequences padded at their ends to one length T.
 
-    `features` (B, T, D) float; `lengths` (B,) int64, the real steps of each, in [1, T];
-    `targets` (B,) classes, (B, T) classes of the steps, or (B, C) numbers; `indices` (B,) the
-    sequences' places in their set.
+    `features` (B, T, D), float16 or float32; `lengths` (B,) int64, the real steps of each, in
+    [1, T]; `targets` (B,) classes, (B, T) classes of the steps, or (B, C) numbers; `indices` (B,)
+    the sequences' places in their set.
     """
 
     features: Tensor
@@ -55,20 +59,49 @@ class SequenceSet(Protocol):
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether reading a batch needs no disk, so that loading workers would only cost."""
+        """Whether reading a batch needs no disk."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, indices: Sequence[int]) -> SequenceBatch: ...
 
 
-def pad_sequences(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(B, T, D) float32 padded with zeros, and the lengths (B,), of B sequences (T_i, D)."""
+class RecycledMemory:
+    """Arrays in the memory of earlier ones that nothing refers to any more.
+
+    The first touch of fresh memory takes several times as long as a copy into used one.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[NDArray[np.uint8]] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """As numpy.empty. A view of the array, or a tensor of it, keeps its memory in use too."""
+        num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+        # References to a block: the list's, the one counted with, and of arrays made from it.
+        free = [i for i in range(len(self._blocks)) if sys.getrefcount(self._blocks[i]) == 2]
+        fitting = [i for i in free if len(self._blocks[i]) >= num_bytes]
+        if fitting:
+            block = self._blocks[fitting[0]]
+        else:
+            block = np.empty(num_bytes, np.uint8)
+            used = [b for i, b in enumerate(self._blocks) if i not in free]
+            self._blocks = [*used, block]
+        return block[:num_bytes].view(dtype).reshape(shape)
+
+
+def pad_sequences(
+    sequences: Sequence[Tensor], *, memory: RecycledMemory | None = None
+) -> tuple[Tensor, Tensor]:
+    """(B, T, D) padded with zeros, of their type, and the lengths (B,), of B sequences (T_i, D)."""
     lengths = torch.tensor([len(sequence) for sequence in sequences])
-    features = torch.zeros(len(sequences), int(lengths.max()), sequences[0].shape[1])
+    shape = (len(sequences), int(lengths.max()), sequences[0].shape[1])
+    features = (memory or RecycledMemory()).empty(shape, sequences[0].numpy().dtype)
+    # Copied by numpy: a thread that reads ahead is not to take torch's threads from the training.
     for row, sequence in zip(features, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return features, lengths
+        row[: len(sequence)] = sequence.numpy()
+        row[len(sequence) :] = 0
+    return torch.from_numpy(features), lengths
 
 
 class LengthGroupedBatches(Sampler[list[int]]):
@@ -145,9 +178,11 @@ def make_loader(
 ) -> DataLoader[SequenceBatch]:
     """A loader of SequenceBatches: shuffled by `seed`, or by length without one.
 
-    `share` and `batches_per_block` as in LengthGroupedBatches.
+    `share` and `batches_per_block` as in LengthGroupedBatches. Without loading processes a thread
+    reads one batch ahead.
     """
-    return DataLoader(
+    kind: type[DataLoader[SequenceBatch]] = DataLoader if num_workers else _ReadingAhead
+    return kind(
         sequences,  # type: ignore[arg-type]
         sampler=LengthGroupedBatches(
             sequences.lengths, batch_size, seed=seed, share=share,
@@ -159,3 +194,18 @@ def make_loader(
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
+
+
+class _ReadingAhead(DataLoader[SequenceBatch]):
+    """Reads the next batch in a thread while this one is computed with."""
+
+    def __iter__(self) -> Any:
+        return _read_ahead(super().__iter__())
+
+
+def _read_ahead(batches: Iterator[SequenceBatch]) -> Iterator[SequenceBatch]:
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch

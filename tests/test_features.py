@@ -59,7 +59,7 @@ def test_the_store_gives_back_what_was_written(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     assert store.spec == SPEC
     assert list(store.records) == ["clip0", "clip1", "clip2"]
-    for i, read in enumerate(store.read_many(["clip2", "clip0", "clip1"])):
+    for i, read in enumerate(map(store.read, ["clip2", "clip0", "clip1"])):
         np.testing.assert_array_equal(read, arrays[(2, 0, 1)[i]])
     assert store.records["clip1"].clip == make_clip("clip1")
 
@@ -181,6 +181,29 @@ def test_what_is_no_store_is_refused_with_what_was_found(tmp_path: Path) -> None
     claim_store(tmp_path, SPEC)
     with pytest.raises(ValueError, match="is not complete"):
         FeatureStore(tmp_path)
+
+
+def test_a_shard_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    arrays = write_store(tmp_path)
+    store = FeatureStore(tmp_path)
+    np.testing.assert_array_equal(store.read("clip0"), arrays[0])
+    shard = tmp_path / "shard-00000.h5"
+    (tmp_path / "old.h5").write_bytes(shard.read_bytes())
+    with h5py.File(tmp_path / "old.h5") as old, h5py.File(tmp_path / "new.h5", "w") as new:
+        new.attrs.update(old.attrs)
+        new["clips/before"] = np.zeros((100, 4))  # every clip lies elsewhere now
+        for clip_id, dataset in old["clips"].items():
+            new[f"clips/{clip_id}"] = dataset[:] + 1
+    (tmp_path / "new.h5").replace(shard)
+    np.testing.assert_array_equal(store.read("clip0"), arrays[0] + 1)
+
+
+def test_compressed_clips_are_read_too(tmp_path: Path) -> None:
+    arrays = write_store(tmp_path)
+    with h5py.File(tmp_path / "shard-00000.h5", "a") as file:
+        del file["clips/clip1"]
+        file["clips"].create_dataset("clip1", data=arrays[1], compression="gzip")
+    np.testing.assert_array_equal(FeatureStore(tmp_path).read("clip1"), arrays[1])
 
 
 def test_a_damaged_or_missing_shard_is_named(tmp_path: Path) -> None:

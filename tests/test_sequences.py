@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sequences import LengthGroupedBatches, pad_sequences
+from pipeline.sequences import (
+    LengthGroupedBatches,
+    RecycledMemory,
+    SequenceBatch,
+    make_loader,
+    pad_sequences,
+)
 
 lengths_lists = st.lists(st.integers(1, 300), min_size=1, max_size=200)
 
@@ -70,8 +80,60 @@ def test_grouping_by_length_leaves_less_than_a_tenth_of_padding_for_lengths_like
 
 
 def test_padding_is_zeros_behind_each_sequence() -> None:
-    sequences = [torch.ones(2, 3), torch.full((4, 3), 2.0)]
+    sequences = [torch.ones(2, 3).half(), torch.full((4, 3), 2.0).half()]
     features, lengths = pad_sequences(sequences)
+    assert features.dtype == torch.float16
     assert lengths.tolist() == [2, 4]
     assert features[0].tolist() == [[1.0] * 3] * 2 + [[0.0] * 3] * 2
     assert features[1].tolist() == [[2.0] * 3] * 4
+
+
+def test_memory_is_used_again_only_when_no_array_view_or_tensor_has_it() -> None:
+    memory = RecycledMemory()
+    first = memory.empty((4, 5), np.float16)
+    place = first.ctypes.data
+    assert memory.empty((4, 5), np.float16).ctypes.data != place
+    view = torch.from_numpy(first)[1:]
+    del first
+    assert memory.empty((4, 5), np.float16).ctypes.data != place
+    del view
+    smaller = memory.empty((2, 3), np.float32)
+    assert smaller.ctypes.data == place
+    assert memory.empty((400, 5), np.float32).ctypes.data != place  # too large for what is free
+
+
+class Counted:
+    """Sequences of one step whose feature is their place; `num_read` batches were asked for."""
+
+    is_in_memory = True
+
+    def __init__(self, num: int) -> None:
+        self.lengths = torch.ones(num, dtype=torch.int64)
+        self.num_read = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, indices: Sequence[int]) -> SequenceBatch:
+        if 13 in indices:
+            raise ValueError("clip 13 is damaged")
+        self.num_read += 1
+        places = torch.tensor(indices)
+        return SequenceBatch(places[:, None, None].float(), self.lengths[places], places, places)
+
+
+def test_reading_ahead_gives_every_batch_once_in_order_and_reads_one_more_at_most() -> None:
+    sequences = Counted(10)
+    loader = make_loader(sequences, 4, seed=None)
+    for _ in range(2):
+        assert [b.indices.tolist() for b in loader] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    sequences.num_read = 0
+    next(iter(loader))
+    assert sequences.num_read <= 2
+
+
+def test_an_error_while_reading_ahead_comes_out_at_its_batch() -> None:
+    batches = iter(make_loader(Counted(16), 4, seed=None))
+    assert [len(next(batches).indices) for _ in range(3)] == [4, 4, 4]
+    with pytest.raises(ValueError, match="clip 13 is damaged"):
+        next(batches)

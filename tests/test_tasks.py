@@ -17,7 +17,7 @@ from pipeline.features import (
     write_index,
 )
 from pipeline.tasks import make_task
-from pipeline.tasks.clips import ClipsTask, find_store
+from pipeline.tasks.clips import ClipsTask, _is_finite, find_store
 
 SPEC = FeatureSpec(backbone="mine", dim=3)
 
@@ -49,7 +49,7 @@ def test_a_batch_holds_the_clips_asked_for_with_their_classes(tmp_path: Path, ca
     # Clips are written in the order Archery g01-g25, Punch g01-g25, each filled with its place.
     assert batch.features[0, 0].tolist() == [31.0] * 3
     assert batch.features[1, 0].tolist() == [0.0] * 3
-    assert batch.features.dtype == torch.float32
+    assert batch.features.dtype == torch.float16
 
 
 def test_the_parts_are_the_splits_and_say_what_is_missing(tmp_path: Path) -> None:
@@ -127,3 +127,10 @@ def test_an_unknown_task_or_choice_is_refused_with_the_choices(tmp_path: Path) -
         make_task({"name": "clip"})
     with pytest.raises(ValueError, match=r"task\.cache: expected one of auto, memory, disk"):
         make_task({"name": "clips", "features": "x", "split": "draw", "cache": "ram"})
+
+
+def test_infinite_and_nan_features_are_told_from_finite_ones_for_every_bit_pattern() -> None:
+    patterns = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = np.isfinite(patterns)
+    assert _is_finite(patterns[finite])
+    assert not any(_is_finite(patterns[i : i + 1]) for i in np.flatnonzero(~finite))

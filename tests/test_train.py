@@ -13,6 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from eval.predict import PartReader
 from pipeline.recurrent import fused
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS, NetSpec
@@ -140,7 +141,10 @@ def test_a_training_killed_at_the_command_line_goes_on(tmp_path: Path, data: lis
     process.wait()
     (folder,) = checkpoints.iterdir()
     assert not (folder / "weights.safetensors").exists()
-    result = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    result = subprocess.Popen(  # a shell's background jobs ignore Ctrl-C, and so do their children
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
     assert result.stdout is not None
     for line in result.stdout:
         if "going on from" in line:
@@ -227,6 +231,19 @@ def test_a_budget_shortens_training_and_is_written_down(tmp_path: Path, data: li
     assert len(read_log(folder)) == 4
     with pytest.raises(ValueError, match=r"budget: expected a share in \(0, 1\]"):
         train_run(compose_config([*data, "budget=2"]))
+
+
+def test_clips_that_moved_from_train_to_test_since_the_training_are_refused(
+    tmp_path: Path, data: list[str]
+) -> None:
+    run = load_run(train_run(compose_config([*data, "schedule.phase_epochs=[1]"])))
+    PartReader("test").read(run)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(path.read_text().replace("g04", "g99").replace("g01", "g04"))
+    PartReader("train").read(run)  # whoever asks for the training clips may have them
+    path.write_text(path.read_text().replace("g99", "g01"))
+    with pytest.raises(ValueError, match="6 groups of the test part were trained or validated on"):
+        PartReader("test").read(run)
 
 
 def test_the_learning_rate_cools_between_phases() -> None:

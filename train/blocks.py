@@ -81,7 +81,7 @@ def make_updates(
     size = batch_size if num % batch_size == 0 else num
     weights = {name: parameter.detach() for name, parameter in net.named_parameters()}
     updates = fused.sgd_updates(
-        batch.features.view(num // size, size, steps, width),
+        batch.features.to(net.readout.weight.dtype).view(num // size, size, steps, width),
         batch.targets.view(num // size, size, *batch.targets.shape[1:]),
         weights=fused.NetWeights(
             weights["recurrent.weight_ih_l0"], weights["recurrent.weight_hh_l0"],

@@ -36,7 +36,6 @@ from train.callbacks import EpochLines, EpochLog, count_seconds
 from train.module import DivergedError, SequenceModule
 from train.specs import OptimizerSpec, ScheduleSpec, TrainerSpec
 
-_LOADING_WORKERS = 2
 _VAL_BATCH_SIZE = 256
 
 
@@ -172,7 +171,10 @@ def _check_readout(training: Training, sequences: SequenceSet) -> None:
 
 def _describe(training: Training, net: SequenceNet) -> dict[str, Any]:
     """The run's provenance."""
-    use = {part: training.task.use(part) for part in ("train", "val")}
+    task, parts = training.task, ("train", "val")
+    use = {part: task.use(part) for part in parts}
+    is_of_clips = "features" in training.config["task"]
+    sources = {part: sorted(set(task.sources(part))) for part in parts if is_of_clips}
     return describe_provenance(
         seed=training.seed,
         num_parameters=num_parameters(net),
@@ -184,7 +186,8 @@ def _describe(training: Training, net: SequenceNet) -> dict[str, Any]:
             }
             for part, u in use.items()
         },
-        **training.task.provenance(),
+        sources=sources,
+        **task.provenance(),
     )  # fmt: skip
 
 
@@ -215,16 +218,13 @@ def _make_loaders(
     training: Training, train_set: SequenceSet, val_set: SequenceSet, updates_per_step: int
 ) -> tuple[DataLoader[SequenceBatch], DataLoader[SequenceBatch]]:
     spec = training.trainer
-    workers = spec.num_workers
-    if workers == "auto":
-        workers = 0 if train_set.is_in_memory else _LOADING_WORKERS
     train_loader = make_loader(
-        train_set, spec.batch_size, seed=training.seed, num_workers=int(workers),
+        train_set, spec.batch_size, seed=training.seed, num_workers=spec.num_workers,
         share=training.schedule.epoch_share, batches_per_block=updates_per_step,
     )  # fmt: skip
     # Without updates the batch may be larger: only the memory changes.
     val_size = max(spec.batch_size, _VAL_BATCH_SIZE)
-    return train_loader, make_loader(val_set, val_size, seed=None, num_workers=int(workers))
+    return train_loader, make_loader(val_set, val_size, seed=None, num_workers=spec.num_workers)
 
 
 def _make_trainer(
@@ -262,6 +262,6 @@ def _quieten_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning's own call, not ours.
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
-    # Features in memory need no loading workers.
+    # A thread that reads ahead is faster than loading processes.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")

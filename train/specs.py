@@ -87,7 +87,7 @@ class TrainerSpec:
     batch_size: int
     loss_over_batch: Literal["mean", "sum"]
     keep: str
-    num_workers: int | str
+    num_workers: int
     updates_per_step: int | str
     accelerator: str
     devices: Any
@@ -99,10 +99,13 @@ class TrainerSpec:
             raise ValueError(f"trainer.batch_size: expected 1 or more, found {self.batch_size}.")
         _check_choice("trainer.loss_over_batch", self.loss_over_batch, ("mean", "sum"))
         _check_choice("trainer.keep", self.keep, ("best", "last"))
-        for name in ("num_workers", "updates_per_step"):
-            found = getattr(self, name)
-            if found != "auto" and not isinstance(found, int):
-                raise ValueError(f"trainer.{name}: expected a number or auto, found {found!r}.")
+        if not isinstance(self.num_workers, int) or self.num_workers < 0:
+            raise ValueError(f"trainer.num_workers: expected 0 or more, found {self.num_workers}.")
+        if self.updates_per_step != "auto" and not isinstance(self.updates_per_step, int):
+            raise ValueError(
+                f"trainer.updates_per_step: expected a number or auto, "
+                f"found {self.updates_per_step!r}."
+            )
         if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
             raise ValueError(
                 f"trainer.accelerator={self.accelerator}, but PyTorch finds no CUDA device.\n"
