@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.allocation import keep_freed_memory
 from pipeline.clips import find_clips, is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
 
 if TYPE_CHECKING:
     from extract.flow import Outcome
 
-# The decoding processes import this file: what they do not need is imported where it is called.
+# What takes long to import is imported where it is called: --help and mistakes answer at once.
 # ruff: noqa: PLC0415
 
 _EXAMPLES = """\
@@ -55,6 +56,20 @@ def make_parser() -> argparse.ArgumentParser:
     )
     job.add_argument("--inspect", type=Path, metavar="STORE", help="print what a store holds")
     add("--out", type=Path, metavar="DIR", help="default: features/<folder>-<backbone>")
+    _add_encoder_options(parser)
+    add(
+        "--workers",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="decoding processes; default: a quarter of the cores, on a GPU all but one",
+    )
+    add("--limit", type=_positive, metavar="N", help="only the first N clips, to try")
+    return parser
+
+
+def _add_encoder_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--backbone",
         default="googlenet",
@@ -88,15 +103,6 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="frames encoded at a time; default 16 on a CPU, 128 on a GPU",
     )
-    add(
-        "--workers",
-        type=_positive,
-        default=None,
-        metavar="N",
-        help="decoding processes; default: a quarter of the cores, on a GPU all but one",
-    )
-    add("--limit", type=_positive, metavar="N", help="only the first N clips, to try")
-    return parser  # fmt: skip
 
 
 def _positive(text: str) -> int:
@@ -181,6 +187,7 @@ def main() -> int:
     options = make_parser().parse_args()
     if options.inspect:
         return run_command(lambda: _inspect(options.inspect), how_to_go_on="")
+    keep_freed_memory()
     return run_command(
         lambda: extract(options),
         how_to_go_on="Run the same command again: it goes on where it stopped.",

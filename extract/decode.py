@@ -21,9 +21,9 @@ from torch import Tensor
 from extract.plan import digest_file, measure_bytes
 from pipeline.video import DecodeSummary, VideoError, read_frames
 
-PIECE_FRAMES = 64
+PIECE_FRAMES = 16
 # Pieces a worker may be ahead: bounds memory, and keeps it busy while another clip is encoded.
-_PIECES_AHEAD = 4
+_PIECES_AHEAD = 16
 _HANG_SECONDS = 300.0
 _POLL_SECONDS = 1.0
 

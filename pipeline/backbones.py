@@ -229,11 +229,12 @@ def prepare(
     if compiled and device == "cpu":
         _check_compiler()
     module = _fold_norms(copy.deepcopy(backbone.module))
-    module = module.to(device=device, dtype=DTYPES[dtype])
-    module = module.to(memory_format=torch.channels_last)
+    module = module.to(device=device, dtype=DTYPES[dtype]).to(memory_format=torch.channels_last)
     compute = _compute(module, backbone.steps, dtype=dtype)
     if compiled:
-        compute = torch.compile(compute, dynamic=False)
+        # Threads wait for each other where Python stands between the kernels.
+        options: Any = {"cpp_wrapper": True} if device == "cpu" else None
+        compute = torch.compile(compute, dynamic=False, options=options)
     return replace(
         backbone,
         module=module,
@@ -296,6 +297,4 @@ def _check_choice(what: str, found: str, known: Collection[str]) -> None:
         return
     nearest = difflib.get_close_matches(found, known, n=1, cutoff=0.0)[0]
     shown = ", ".join(known) if len(known) < 20 else f"{len(known)} names (timm.list_models())"
-    raise ValueError(
-        f"{what}: found {found!r}, expected one of {shown}.\nThe nearest is {nearest!r}."
-    )
+    raise ValueError(f"{what}: found {found!r}, expected one of {shown}.\nNearest: {nearest!r}.")

@@ -266,7 +266,7 @@ def test_the_description_names_every_step() -> None:
     [("gogglenet", "googlenet"), ("bvlc", "bvlc-googlenet"), ("timm/resnet_18", "resnet18")],
 )
 def test_an_unknown_name_gets_the_nearest_one(name: str, nearest: str) -> None:
-    with pytest.raises(ValueError, match=f"nearest is '{nearest}'"):
+    with pytest.raises(ValueError, match=f"Nearest: '{nearest}'"):
         load_backbone(name, weights="random")
 
 
@@ -296,5 +296,5 @@ def test_auto_dtype_follows_the_processor(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_native)
     assert resolve_dtype("auto", "cpu") == expected
     assert resolve_dtype("float32", "cpu") == "float32"
-    with pytest.raises(ValueError, match="nearest is 'float32'"):
+    with pytest.raises(ValueError, match="Nearest: 'float32'"):
         resolve_dtype("float23", "cpu")
