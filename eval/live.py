@@ -10,12 +10,37 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.calibration import Calibration
+from eval.videos import Classifier
 from pipeline.live_video import LiveFrames
-from pipeline.streaming import Streamer
+from pipeline.streaming import StageSeconds, Streamer
 from pipeline.video import VideoError
 
 _REPORT_SECONDS = 1.0
+
+
+class LiveReader:
+    """What a run says of one stream, frame by frame, in memory that does not grow."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._streamer = Streamer(classifier.stepper, classifier.encoder)
+        self._calibration = classifier.calibration
+
+    @property
+    def num_frames(self) -> int:
+        """Frames read so far."""
+        return self._streamer.num_frames
+
+    @property
+    def spent(self) -> StageSeconds:
+        """Where the time went."""
+        return self._streamer.seconds
+
+    def read(self, frame: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Calibrated probabilities (C,) after one more frame, uint8 (H, W, 3) RGB."""
+        scores = self._streamer.push(frame)
+        if not np.isfinite(scores).all():
+            raise ValueError("The net's scores are not finite numbers.")
+        return self._calibration.probabilities(scores)
 
 
 @dataclass(frozen=True)
@@ -39,40 +64,37 @@ class LiveReport:
 
 def watch_live(
     source: str,
-    streamer: Streamer,
-    labels: tuple[str, ...],
+    classifier: Classifier,
     *,
-    calibration: Calibration,
     as_json: bool = False,
     tell: Callable[[str], None] = print,
 ) -> LiveReport:
     """Tell the likeliest label once a second, until the source ends or Ctrl-C."""
-    frames = LiveFrames(source)
+    frames, reader = LiveFrames(source), LiveReader(classifier)
     start = said = time.perf_counter()
-    num_read, scores = 0, None
+    shares: NDArray[np.float64] | None = None
     with frames:
         try:
             for frame in frames:
-                scores = streamer.push(frame)
-                num_read += 1
+                shares = reader.read(frame)
                 now = time.perf_counter()
                 if now - said >= _REPORT_SECONDS:
                     said = now
-                    tell(_describe(scores, labels, calibration, now - start, as_json=as_json))
+                    tell(_describe(shares, classifier.labels, now - start, as_json=as_json))
         except KeyboardInterrupt:
             pass  # the way to end a camera
-    if scores is None:
+    if shares is None:
         raise VideoError(f"{source} gave no frame")
     seconds = time.perf_counter() - start
-    tell(_describe(scores, labels, calibration, seconds, as_json=as_json))
-    spent, num_steps = streamer.seconds, max(1, streamer.seconds.num_steps)
+    tell(_describe(shares, classifier.labels, seconds, as_json=as_json))
+    num_steps = max(1, reader.spent.num_steps)
     return LiveReport(
-        num_read=num_read,
+        num_read=reader.num_frames,
         num_dropped=frames.num_dropped,
         seconds=seconds,
         decode_ms=1e3 * frames.decode_seconds / max(1, frames.num_decoded),
-        encode_ms=1e3 * spent.encode / num_steps,
-        step_ms=1e3 * spent.step / num_steps,
+        encode_ms=1e3 * reader.spent.encode / num_steps,
+        step_ms=1e3 * reader.spent.step / num_steps,
     )
 
 
@@ -82,14 +104,8 @@ def describe_report(report: LiveReport, *, as_json: bool) -> str:
 
 
 def _describe(
-    scores: NDArray[np.float32],
-    labels: tuple[str, ...],
-    calibration: Calibration,
-    seconds: float,
-    *,
-    as_json: bool,
+    shares: NDArray[np.float64], labels: tuple[str, ...], seconds: float, *, as_json: bool
 ) -> str:
-    shares = calibration.probabilities(scores)
     best = int(shares.argmax())
     if as_json:
         content = {"seconds": round(seconds, 3), "label": labels[best]}

@@ -15,8 +15,7 @@ from eval.serve import LOOPBACK, Limits, serve
 from eval.videos import Classifier, VideoAnswer, Wanted, load_classifier, read_videos
 from eval.watch import write_pages
 from pipeline.console import OK, REFUSED, SOME_FAILED
-from pipeline.runs import load_net, load_run
-from pipeline.streaming import Streamer
+from pipeline.runs import load_run
 
 EXAMPLES = """  python -m eval --run runs/a --videos my.mp4 other/ --top 5
                                                    what the run says of your own videos
@@ -74,8 +73,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="watch a stream as it comes, - for standard input; late frames are dropped",
     )  # fmt: skip
     source.add_argument(
-        "--serve", action="store_true", help="a web page on this computer to drop videos on"
-    )
+        "--serve", action="store_true",
+        help="a web page on this computer: drop videos on it, or use the browser's camera",
+    )  # fmt: skip
     group.add_argument(
         "--host", metavar="ADDRESS",
         help=f"with --serve: default {LOOPBACK}, this computer alone; others may use it elsewhere",
@@ -144,18 +144,12 @@ def run_videos(options: argparse.Namespace, run: Path) -> int:
     if options.camera is None and options.stream is None:
         return answer_videos(options, run)
     source = options.stream if options.camera is None else f"camera:{options.camera}"
-    loaded = load_run(run)
     classifier = load_classifier(
-        loaded, weights=options.weights, features=options.features, device=options.device
+        load_run(run), weights=options.weights, features=options.features, device=options.device
     )
     _say(str(classifier.calibration))
     report = watch_live(
-        source,
-        Streamer(load_net(loaded), classifier.encoder),
-        classifier.labels,
-        calibration=classifier.calibration,
-        as_json=options.json,
-        tell=lambda line: print(line, flush=True),
+        source, classifier, as_json=options.json, tell=lambda line: print(line, flush=True)
     )
     print(describe_report(report, as_json=options.json))
     return OK

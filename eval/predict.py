@@ -55,6 +55,7 @@ class PartReader:
             self._read[key] = task, task.sequences(self.part)
         task, sequences = self._read[key]
         _check_task(run, task)
+        _refuse_leak(run, task, self.part)
         return task, sequences
 
 
@@ -84,6 +85,24 @@ def _check_task(run: Run, task: Task) -> None:
             f"{spec.num_outputs} outputs, but its task gives {task.input_size} features a step and "
             f"asks for {task.num_outputs} outputs.\n"
             f"Pass --features with the features the run was trained on."
+        )
+
+
+def _refuse_leak(run: Run, task: Task, part: str) -> None:
+    """Another store, or a list that was changed, may hold other clips in this part than before."""
+    seen = {
+        source
+        for other, sources in run.provenance.get("sources", {}).items()
+        for source in sources
+        if part not in ("train", other)
+    }
+    leaked = sorted(seen & set(task.sources(part)))
+    if leaked:
+        raise ValueError(
+            f"{run.folder}: {len(leaked)} groups of the {part} part were trained or validated on, "
+            f"among them {leaked[0]}.\n"
+            f"Evaluate on the features and the split of the training. A drawn split is kept in "
+            f"split-draw-*.csv of its feature store: copy it to another store of these clips."
         )
 
 

@@ -29,6 +29,9 @@ from pipeline.web_video import encode_web_video
 
 PAGE = "watch.html"
 INDEX = "watch_index.html"
+# Dashes tell curves apart without colour.
+DASHES = ("", "7 3", "2 3")
+_LEAST_PEAK = 0.01  # a curve below it would lie on the axis
 _STRIP_FRAMES = 10
 _STRIP_HEIGHT_PIXELS = 72
 _BAND_COLUMNS = 1000
@@ -145,8 +148,9 @@ def find_stretches(
 def _choose_labels(curve: Curve) -> list[int]:
     """The places of the labels that are drawn, the likeliest at the end first."""
     peaks = curve.probabilities.max(axis=0)
-    chosen = np.argsort(-peaks, kind="stable")[: len(COLOURS)]
-    return sorted((int(p) for p in chosen), key=lambda p: -curve.probabilities[-1, p])
+    first, *rest = np.argsort(-peaks, kind="stable")[: len(COLOURS)].tolist()
+    chosen = [first, *(place for place in rest if peaks[place] >= _LEAST_PEAK)]
+    return sorted(chosen, key=lambda p: -curve.probabilities[-1, p])
 
 
 def _draw_curves(
@@ -160,8 +164,7 @@ def _draw_curves(
         points = " ".join(
             f"{1000 * x:.1f},{200 * (1 - y):.1f}" for x, y in zip(seconds, shares, strict=True)
         )
-        # Dashes tell curves apart without colour.
-        dash = ("", "7 3", "2 3")[place % 3]
+        dash = DASHES[place % len(DASHES)]
         drawn.append(DrawnCurve(labels[label], COLOURS[place], dash, points))
     return drawn
 

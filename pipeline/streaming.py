@@ -123,16 +123,17 @@ class Streamer:
     """Scores of a stream after every frame, in memory that does not grow.
 
     They equal those of the stream so far read as one clip. Of a run trained on every k-th frame,
-    the frames between change nothing. Without an encoder it takes features only.
+    the frames between change nothing. Without an encoder it takes features only. Streams may share
+    a net's Stepper, which remembers nothing.
     """
 
-    def __init__(self, net: SequenceNet, encoder: Encoder | None = None) -> None:
+    def __init__(self, net: SequenceNet | Stepper, encoder: Encoder | None = None) -> None:
         if encoder is not None and encoder.spec.dim != net.spec.input_size:
             raise ValueError(
                 f"The net reads {net.spec.input_size} features a frame, but the encoder gives "
                 f"{encoder.spec.dim}: they are of different runs."
             )
-        self._stepper = Stepper(net)
+        self._stepper = net if isinstance(net, Stepper) else Stepper(net)
         self._stride = 1 if encoder is None else encoder.spec.stride
         # One frame at a time: a full batch would be filled up with black ones.
         self._encoder = encoder and replace(

@@ -9,12 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from eval.calibration import Calibration
 from eval.live import watch_live
 from pipeline.live_video import LiveFrames
-from pipeline.streaming import Streamer
 from pipeline.video import VideoError
-from tests.test_predict_videos import LABELS, make_encoder, make_net, write_colours
+from tests.test_predict_videos import make_classifier, write_colours
 
 
 def test_a_slow_reader_gets_late_frames_dropped_and_counted(tmp_path: Path) -> None:
@@ -44,10 +42,7 @@ def test_standard_input_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     pipe = io.BytesIO(path.read_bytes())
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=pipe))
     lines: list[str] = []
-    report = watch_live(
-        "-", Streamer(make_net(), make_encoder()), LABELS, calibration=Calibration(),
-        tell=lines.append,
-    )  # fmt: skip
+    report = watch_live("-", make_classifier(), tell=lines.append)
     assert report.num_read + report.num_dropped == 10
     assert "green" in lines[-1]
 

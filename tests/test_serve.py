@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eval.serve import Limits, make_app
+from tests.served_page import OCTETS, ask, run_server
 from tests.test_predict_videos import make_classifier, write_colours
-
-uvicorn = pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
-pytest.importorskip("starlette", reason="the extra `serve` is not installed")
-OCTETS = {"content-type": "application/octet-stream"}
 
 
 @pytest.fixture
@@ -28,30 +22,9 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server with tight limits, whose temporary files lie in `tmp_path/kept`."""
     (tmp_path / "kept").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "kept"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     app = make_app(make_classifier(), limits=Limits(most_bytes=100_000, most_seconds=3.0))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", ws="none"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(timeout=10)
-
-
-def ask(
-    url: str, *, data: bytes | None = None, headers: dict[str, str] | None = None
-) -> tuple[int, str]:
-    request = urllib.request.Request(url, data=data, headers=headers or {})
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+    with run_server(app) as address:
+        yield address
 
 
 def send(address: str, path: Path) -> dict[str, Any]:
@@ -70,6 +43,14 @@ def send(address: str, path: Path) -> dict[str, Any]:
 
 def list_files(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if is_so():
+            return
+        time.sleep(0.02)
+    raise AssertionError("waited for nothing")
 
 
 def test_a_dropped_video_gets_its_page_and_is_deleted(address: str, tmp_path: Path) -> None:
@@ -115,3 +96,16 @@ def test_no_name_leaves_the_servers_folder(address: str, tmp_path: Path, name: s
 def test_an_unknown_video_is_said_to_be_gone(address: str) -> None:
     assert ask(f"{address}/videos/nothing")[0] == 404
     assert ask(f"{address}/videos/nothing/page")[0] == 404
+
+
+def test_a_browser_that_goes_away_leaves_no_file_and_no_traceback(
+    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = address.removeprefix("http://").split(":")
+    head = f"POST /videos?name=a HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9000\r\n"
+    with socket.create_connection((host, int(port))) as browser:
+        browser.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\nhello".encode())
+        wait_until(lambda: len(list_files(tmp_path)) == 1)
+    wait_until(lambda: list_files(tmp_path) == [])
+    assert ask(address)[0] == 200
+    assert caplog.text == ""
