@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test env
+.PHONY: demo test bench env
 
 demo: env
 	$(BIN)/python -m pipeline
@@ -12,6 +12,12 @@ test: env
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+bench: env
+	$(BIN)/python -m benchmarks.kernel
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.extraction
 
 env: $(VENV)/.ready
 

@@ -199,7 +199,7 @@ def main() -> None:
             for case in CASES
             if case.batch > 1
         ]
-    write_report("kernel", comparisons, options.out, machine=machine)
+    write_report("kernel", comparisons, options, machine=machine)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -121,15 +121,19 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 def write_report(
     name: str,
     comparisons: Sequence[Comparison],
-    out: Path,
+    options: argparse.Namespace,
     *,
     machine: Mapping[str, str],
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Print the comparisons, and write them to `<out>/<name>.json` and `<out>/<name>.png`.
 
-    `more` is what else was measured: it is printed and written as it is.
+    `more` is what else was measured: it is printed and written as it is. What `--quick` measures
+    is held against no target.
     """
+    out: Path = options.out
+    if options.quick:
+        comparisons = [replace(comparison, target=None) for comparison in comparisons]
     print(*(f"{key}: {value}" for key, value in machine.items()), sep="\n")
     print(format_table(comparisons))
     print(*(f"{key}: {value}" for key, value in (more or {}).items()), sep="\n")
@@ -148,16 +152,17 @@ def write_report(
 
 def format_table(comparisons: Sequence[Comparison]) -> str:
     """A line a comparison: best and median of both sides, ratio of the best, target."""
-    width = max(len(c.what) for c in comparisons)
-    lines = [f"{'best (median)':{width}}  {'unit':12}{'ours':>34}{'the other':>44}   ratio  target"]
+    rows = [("best (median)", "unit", "ours", "the other", "ratio", "target")]
     for c in comparisons:
         verdict = {True: "met", False: "MISSED", None: ""}[c.is_met]
         bound = "" if c.target is None else f"{'<=' if c.kind == 'share' else '>='} {c.target:g} "
-        lines.append(
-            f"{c.what:{width}}  {c.unit:12}{_format_side(c, c.ours):>34}"
-            f"{_format_side(c, c.theirs):>44} {c.ratio:7.3g} {bound}{verdict}"
-        )
-    return "\n".join(lines)
+        sides = (_format_side(c, c.ours), _format_side(c, c.theirs))
+        rows.append((c.what, c.unit, *sides, f"{c.ratio:.3g}", bound + verdict))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _format_side(comparison: Comparison, side: Side) -> str:

@@ -123,7 +123,7 @@ def main() -> None:
     ]
     minutes = PAPER_UPDATES / max(comparisons[0].ours.values) / 60
     more = {"the paper's addition run, 1,000,000 updates, minutes": round(minutes, 1)}
-    write_report("training", comparisons, options.out, machine=machine, more=more)
+    write_report("training", comparisons, options, machine=machine, more=more)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""Every benchmark runs, and its report holds both sides of each ratio."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.report import Comparison, Side
+from pipeline.recurrent import fused
+from tests.tiny_clips import write_clips
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def _tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data folder with 66 small clips and no weights."""
+    write_clips(tmp_path / "data" / "ucf101", num=66, num_frames=6)
+    (tmp_path / "data" / "INDEX.md").touch()
+    monkeypatch.setenv("NPRNN_DATA", str(tmp_path / "data"))
+
+
+def test_ratios_are_of_the_best_rounds_and_above_one_where_ours_is_better() -> None:
+    ours, theirs = Side("ours", (2.0, 4.0, 3.0)), Side("theirs", (8.0, 6.0, 9.0))
+    time = Comparison("", "s", "time", ours, theirs, target=3)
+    assert (time.ratio, time.ratio_of_medians, time.is_met) == (3, 8 / 3, True)
+    rate = Comparison("", "1/s", "rate", theirs, ours, target=3)
+    assert (rate.ratio, rate.ratio_of_medians, rate.is_met) == (9 / 4, 8 / 3, False)
+    share = Comparison("", "s", "share", ours, theirs, target=0.4)
+    assert (share.ratio, share.is_met) == (3 / 8, True)
+
+
+@pytest.mark.usefixtures("_tiny_data")
+@pytest.mark.parametrize(
+    ("name", "num_comparisons"),
+    [
+        ("kernel", 13),
+        ("training", 3),
+        ("loading", 5),
+        ("extraction", 2),
+    ],
+)
+def test_a_benchmark_writes_both_sides_of_its_ratios_and_a_picture(
+    name: str, num_comparisons: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name in ("kernel", "training") and not fused.is_available():
+        pytest.skip(str(fused.unavailable_reason()))
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path)])
+    module = "extraction.__main__" if name == "extraction" else name
+    importlib.import_module(f"benchmarks.{module}").main()
+    report = json.loads((tmp_path / f"{name}.json").read_text())
+    assert len(report["comparisons"]) == num_comparisons
+    for row in report["comparisons"]:
+        assert row["ours"]["values"]
+        assert row["theirs"]["values"]
+        assert row["ratio"] > 0
+        assert row["is_met"] is None  # a trial is held against no target
+    assert {"processor", "versions"} <= set(report["machine"])
+    assert (tmp_path / f"{name}.png").stat().st_size > 0
