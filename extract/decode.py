@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import queue
 import signal
@@ -14,16 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch
-import torch.multiprocessing as mp
-from torch import Tensor
-
+from extract.pieces import Piece, PieceReceiver, PieceSender, open_channel
 from extract.plan import digest_file, measure_bytes
 from pipeline.video import DecodeSummary, VideoError, read_frames
 
 PIECE_FRAMES = 16
-# Pieces a worker may be ahead: bounds memory, and keeps it busy while another clip is encoded.
-_PIECES_AHEAD = 16
 _HANG_SECONDS = 300.0
 _POLL_SECONDS = 1.0
 
@@ -39,11 +35,16 @@ class ClipEnd:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A worker's first word: it runs, and what ends it from now on is a clip."""
+
+
 class _WorkerLostError(Exception):
     """The worker died or hung on a clip; the message says how."""
 
 
-def decode_clip(path: Path, stride: int) -> Iterator[Tensor | ClipEnd]:
+def decode_clip(path: Path, stride: int) -> Iterator[Piece | ClipEnd]:
     """Pieces (N, H, W, 3) uint8 of every stride-th frame, then a ClipEnd, whatever happens."""
     start = time.perf_counter()
     waited = 0.0
@@ -55,7 +56,7 @@ def decode_clip(path: Path, stride: int) -> Iterator[Tensor | ClipEnd]:
         frames = read_frames(path, stride=stride, chunk_frames=PIECE_FRAMES)
         for piece in frames:
             before = time.perf_counter()
-            yield torch.from_numpy(piece)
+            yield piece
             waited += time.perf_counter() - before
         summary = frames.summary
     except VideoError as error:
@@ -72,7 +73,7 @@ class DecodePool:
     """
 
     def __init__(self, num_workers: int, *, stride: int) -> None:
-        self._context = mp.get_context("spawn")
+        self._context = multiprocessing.get_context("spawn")
         self._stride = stride
         self._workers = [self._start_worker() for _ in range(num_workers)]
         self._asked: deque[tuple[int, Path]] = deque()
@@ -92,16 +93,15 @@ class DecodePool:
 
     def _start_worker(self) -> _Worker:
         tasks: Any = self._context.Queue()
-        places = self._context.Semaphore(_PIECES_AHEAD)
-        receiver, sender = self._context.Pipe(duplex=False)
+        receiver, sender = open_channel(self._context)
         process = self._context.Process(
-            target=_work, args=(tasks, sender, places, self._stride, os.getpid()), daemon=True
+            target=_work, args=(tasks, sender, self._stride, os.getpid()), daemon=True
         )
         process.start()
         # Only the worker holds the sending end now, so that its death ends the pipe, also in the
         # middle of a piece; a queue would wait for the rest.
         sender.close()
-        return _Worker(process, tasks, receiver, places)
+        return _Worker(process, tasks, receiver)
 
     def ask(self, path: Path) -> None:
         """Have this clip decoded after those asked for before."""
@@ -115,7 +115,7 @@ class DecodePool:
         """Clips asked for whose pieces were not yet taken."""
         return len(self._asked)
 
-    def pieces(self) -> Iterator[Tensor | ClipEnd]:
+    def pieces(self) -> Iterator[Piece | ClipEnd]:
         """The pieces of the next clip asked for, then its ClipEnd."""
         place, path = self._asked.popleft()
         while True:
@@ -128,17 +128,24 @@ class DecodePool:
             if isinstance(piece, ClipEnd):
                 return
 
-    def _wait_for_piece(self, place: int) -> Tensor | ClipEnd:
+    def _wait_for_piece(self, place: int) -> Piece | ClipEnd:
         worker = self._workers[place]
         if not worker.receiver.poll(_HANG_SECONDS):
             raise _WorkerLostError(f"no frame came for {_HANG_SECONDS:.0f} seconds")
         try:
-            piece: Tensor | ClipEnd = worker.receiver.recv()
+            message: Piece | ClipEnd | _Ready = worker.receiver.receive()
         except (EOFError, OSError):
             worker.process.join()
+            if not worker.is_ready:
+                raise ChildProcessError(
+                    f"A decoding process ended before its first clip "
+                    f"(exit code {worker.process.exitcode}); what it printed stands above."
+                ) from None
             raise _WorkerLostError(_crash_reason(worker.process.exitcode)) from None
-        worker.places.release()
-        return piece
+        if isinstance(message, _Ready):
+            worker.is_ready = True
+            return self._wait_for_piece(place)
+        return message
 
     def _replace_worker(self, place: int) -> None:
         self._workers[place].stop()
@@ -148,12 +155,12 @@ class DecodePool:
                 self._workers[place].tasks.put(path)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Worker:
     process: Any
     tasks: Any
-    receiver: Any
-    places: Any
+    receiver: PieceReceiver
+    is_ready: bool = False
 
     def stop(self) -> None:
         self.process.kill()
@@ -168,22 +175,20 @@ def _crash_reason(exit_code: int | None) -> str:
     return f"the decoder ended on it (exit code {exit_code})"
 
 
-def _work(tasks: Any, sender: Any, places: Any, stride: int, parent: int) -> None:
+def _work(tasks: Any, sender: PieceSender, stride: int, parent: int) -> None:
     """Decode the clips of `tasks` until the parent is gone: a killed parent leaves no orphan."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+
+    def end_with_parent() -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    sender.send(_Ready(), end_with_parent)
     while True:
         path = None
         while path is None:
             with suppress(queue.Empty):
                 path = tasks.get(timeout=_POLL_SECONDS)
-            _end_with_parent(parent)
+            end_with_parent()
         for piece in decode_clip(path, stride):
-            while not places.acquire(timeout=_POLL_SECONDS):
-                _end_with_parent(parent)
-            sender.send(piece)
-
-
-def _end_with_parent(parent: int) -> None:
-    if os.getppid() != parent:
-        os._exit(1)
+            sender.send(piece, end_with_parent)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from extract.pieces import Piece
 from pipeline.backbones import Backbone
 
 Rows = NDArray[np.float32]  # (N, D)
@@ -69,12 +70,14 @@ class BatchEncoder:
         self._backbone.encode_crops(black)
         self.warm_up_seconds += time.perf_counter() - start
 
-    def add(self, frames: Tensor) -> Iterator[Rows]:
+    def add(self, frames: Piece) -> Iterator[Rows]:
         """Take frames (N, H, W, 3) uint8; gives the features of batches that are ready, in order.
 
         Waits where more batches are on their way than the threads need to have work.
         """
-        batches, self._waiting = cut_batches([*self._waiting, frames], self._backbone.batch_frames)
+        batches, self._waiting = cut_batches(
+            [*self._waiting, torch.from_numpy(frames)], self._backbone.batch_frames
+        )
         for batch in batches:
             self._start(batch)
         yield from self._collect(num_left=2 * self._num_threads)

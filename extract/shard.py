@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from extract.decode import ClipEnd
 from extract.encode import BatchEncoder
+from extract.pieces import Piece
 from pipeline.clips import Clip
 from pipeline.features import ClipRecord, Failure, ShardWriter
 
@@ -69,7 +69,7 @@ class ClipDone:
 
 
 def extract_shard(
-    clips: Iterable[tuple[Clip, Iterator[Tensor | ClipEnd]]],
+    clips: Iterable[tuple[Clip, Iterator[Piece | ClipEnd]]],
     *,
     encoder: BatchEncoder,
     shard: ShardWriter,

@@ -50,6 +50,7 @@ Chunk = NDArray[np.uint8]  # (N, H, W, 3)
 
 DECODERS = ("auto", "decord", "pyav")
 
+_MAX_CHUNK_BYTES = 16 * 2**20
 # decord must stop where it would repeat a frame in silence; 0 would switch that check off.
 _DECORD_FAULT_TOLERANCE = 1e-9
 # From 1, the best, to 31: MPEG-4's quantiser scale, in FFmpeg's unit for it.
@@ -84,10 +85,9 @@ class FrameReader:
         return self
 
     def __next__(self) -> Chunk:
-        piece = list(islice(self._frames, self._chunk_frames))
-        if not piece:
-            raise StopIteration
-        return np.stack(piece)
+        first = next(self._frames)
+        num = min(self._chunk_frames, max(1, _MAX_CHUNK_BYTES // first.nbytes))
+        return np.stack([first, *islice(self._frames, num - 1)])
 
     @property
     def summary(self) -> DecodeSummary:
@@ -103,10 +103,13 @@ def read_frames(
 ) -> FrameReader:
     """Frames 0, stride, 2 * stride, ... of a clip, in pieces of (chunk_frames, H, W, 3) RGB uint8.
 
-    "auto" takes decord where it is installed and the file's packets raise no doubt, and PyAV
-    otherwise, or from the frame at which decord gives up. Both turn the frames of a rotated video
-    upright. Frames of another size than the first are scaled to it. Bit errors that a decoder
-    conceals are seen by PyAV only. Raises VideoError, on iteration, if no frame can be had.
+    The last piece may be shorter, and pieces of large frames are: 16 MiB, or one frame.
+
+    "auto" takes decord where it is installed, the file's packets raise no doubt and all its frames
+    take 512 MiB at most, and PyAV otherwise, or from the frame at which decord gives up. Both turn
+    the frames of a rotated video upright. Frames of another size than the first are scaled to it.
+    Bit errors that a decoder conceals are seen by PyAV only. Raises VideoError, on iteration, if no
+    frame can be had.
 
         frames = read_frames("v_Punch_g08_c01.avi", stride=5)
         pieces = list(frames)

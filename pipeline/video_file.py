@@ -19,6 +19,8 @@ from av.stream import Disposition
 _MAX_NOT_CODED_BYTES = 19
 # For other pixel formats decord and PyAV interpolate colour differently.
 _DECORD_PIXEL_FORMATS = ("yuv420p", "yuvj420p")
+# decord decodes ahead without bound while its frames are waited for: up to the whole video.
+_DECORD_MAX_BYTES = 512 * 2**20
 
 
 class VideoError(ValueError):
@@ -76,6 +78,7 @@ def scan_packets(path: Path) -> PacketScan:
         is_cut_off |= duration is not None and end_seconds < duration - slack
         # Fewer frames than the time has room for: a varying rate, or a hole in the middle.
         has_hole = num_packets < ((duration or 0) - slack) * header.fps
+        num_bytes = num_packets * header.width_pixels * header.height_pixels * 3
         return PacketScan(
             header=header,
             num_packets=num_packets,
@@ -86,6 +89,7 @@ def scan_packets(path: Path) -> PacketScan:
             suits_decord=not (is_cut_off or has_hole)
             and header.num_frames in (None, num_packets)
             and num_doubtful + num_discarded == 0
+            and num_bytes <= _DECORD_MAX_BYTES
             and stream.codec_context.pix_fmt in _DECORD_PIXEL_FORMATS,
         )
 

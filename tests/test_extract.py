@@ -280,6 +280,19 @@ def test_a_decoder_that_dies_costs_only_its_clip(tmp_path: Path) -> None:
     assert ends[0].reason == "the decoder crashed on it (SIGKILL)"
 
 
+def test_a_decoder_that_cannot_start_ends_the_extraction_and_loses_no_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = write_clips(tmp_path / "videos", num=3)
+    monkeypatch.setenv("PYTHONPATH", "nowhere")
+    monkeypatch.setattr(sys, "path", ["nowhere"])
+    with pytest.raises(ChildProcessError, match=r"ended before its first clip \(exit code 1\)"):
+        extract(videos, tmp_path / "store")
+    monkeypatch.undo()
+    outcome = extract(videos, tmp_path / "store")
+    assert (outcome.num_stored, outcome.problems) == (3, ())
+
+
 def test_the_command_extracts_and_inspects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from pipeline.sequences import (
     LengthGroupedBatches,
-    RecycledMemory,
     SequenceBatch,
     make_loader,
     pad_sequences,
@@ -86,20 +84,6 @@ def test_padding_is_zeros_behind_each_sequence() -> None:
     assert lengths.tolist() == [2, 4]
     assert features[0].tolist() == [[1.0] * 3] * 2 + [[0.0] * 3] * 2
     assert features[1].tolist() == [[2.0] * 3] * 4
-
-
-def test_memory_is_used_again_only_when_no_array_view_or_tensor_has_it() -> None:
-    memory = RecycledMemory()
-    first = memory.empty((4, 5), np.float16)
-    place = first.ctypes.data
-    assert memory.empty((4, 5), np.float16).ctypes.data != place
-    view = torch.from_numpy(first)[1:]
-    del first
-    assert memory.empty((4, 5), np.float16).ctypes.data != place
-    del view
-    smaller = memory.empty((2, 3), np.float32)
-    assert smaller.ctypes.data == place
-    assert memory.empty((400, 5), np.float32).ctypes.data != place  # too large for what is free
 
 
 class Counted:

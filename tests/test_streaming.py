@@ -242,7 +242,7 @@ def test_the_encoder_of_a_run_gives_the_very_bits_that_extract_stores(data_root:
     )  # fmt: skip
     pieces = list(read_frames(video, stride=8))
     with BatchEncoder(setup.backbone) as extracting:
-        parts = [part for piece in pieces for part in extracting.add(torch.from_numpy(piece))]
+        parts = [part for piece in pieces for part in extracting.add(piece)]
         stored = np.concatenate([*parts, *extracting.flush()]).astype(np.float16)
     provenance = {"features": json.loads(setup.spec.to_json())}
     encoder = load_encoder(provenance, weights=weights, device="cpu")

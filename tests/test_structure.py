@@ -23,6 +23,7 @@ FLOORS = {
 # On floor 0 a module imports only the names given here, or its own folder.
 NEIGHBOURS = {
     "pipeline.clip_lists": {"pipeline.clips"},
+    "pipeline.sequences": {"pipeline.memory"},
     "pipeline.video": {"pipeline.video_file"},
     "pipeline.live_video": {"pipeline.video_file"},
     "pipeline.backbones": {

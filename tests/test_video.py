@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline import video, video_file
 from pipeline.video import DecodeSummary, read_frames, write_video
 
 HAS_DECORD = importlib.util.find_spec("decord") is not None
@@ -136,6 +137,29 @@ def test_truncation_is_told_whatever_the_stride(textured_clip: Path) -> None:
     _, strided = decode(textured_clip, stride=9)
     assert strided == every
     assert strided.decoder == "pyav"
+
+
+@needs_decord
+def test_a_video_of_many_bytes_goes_to_pyav_which_does_not_decode_ahead(
+    textured_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, whole = decode(textured_clip)
+    assert whole.decoder == "decord"
+    monkeypatch.setattr(video_file, "_DECORD_MAX_BYTES", frames.nbytes)
+    assert decode(textured_clip)[1].decoder == "decord"
+    monkeypatch.setattr(video_file, "_DECORD_MAX_BYTES", frames.nbytes - 1)
+    assert decode(textured_clip)[1].decoder == "pyav"
+
+
+def test_pieces_of_large_frames_are_short(
+    textured_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, _ = decode(textured_clip)
+    for max_bytes, expected in ((3 * frames[0].nbytes, 3), (1, 1)):
+        monkeypatch.setattr(video, "_MAX_CHUNK_BYTES", max_bytes)
+        pieces = list(read_frames(textured_clip, chunk_frames=7))
+        assert [len(piece) for piece in pieces[:-1]] == [expected] * (len(pieces) - 1)
+        assert np.array_equal(np.concatenate(pieces), frames)
 
 
 @needs_decord

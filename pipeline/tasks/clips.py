@@ -16,7 +16,8 @@ from torch import Tensor
 
 from pipeline.clips import Clip
 from pipeline.features import FeatureSpec, FeatureStore
-from pipeline.sequences import RecycledMemory, SequenceBatch, SequenceSet, pad_sequences
+from pipeline.memory import RecycledMemory
+from pipeline.sequences import SequenceBatch, SequenceSet, pad_sequences
 from pipeline.splits import read_split
 from pipeline.tasks.task import CLASSIFICATION, PartUse
 
