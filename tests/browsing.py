@@ -31,7 +31,7 @@ class Served:
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
     def wait_for_no_camera(self, page: Any) -> None:
-        for _ in range(100):
+        for _ in range(1500):
             if len(self.app.state.cameras) == 0:
                 return
             page.wait_for_timeout(20)
@@ -64,7 +64,7 @@ def start_launcher() -> Iterator[Launch]:
 
 def open_address(context: Any, address: str, *, script: str = "") -> Seen:
     """The page at an address; `script` runs before its own."""
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     seen = Seen(context.new_page())
     seen.page.on("console", lambda told: seen.problems.append(f"{told.type}: {told.text}"))
     seen.page.on("pageerror", lambda error: seen.problems.append(str(error)))
@@ -80,7 +80,7 @@ def expect_text(page: Any, selector: str, text: str, *, is_whole: bool = False) 
     from playwright.sync_api import expect  # noqa: PLC0415
 
     element = expect(page.locator(selector))
-    (element.to_have_text if is_whole else element.to_contain_text)(text, timeout=10_000)
+    (element.to_have_text if is_whole else element.to_contain_text)(text, timeout=30_000)
 
 
 def drop_file(page: Any, path: Path) -> None:

@@ -33,7 +33,7 @@ def send(address: str, path: Path) -> dict[str, Any]:
     status, text = ask(f"{address}/videos?name={name}", data=path.read_bytes(), headers=OCTETS)
     assert status == 200, text
     key = json.loads(text)["key"]
-    for _ in range(400):
+    for _ in range(1200):
         job: dict[str, Any] = json.loads(ask(f"{address}/videos/{key}")[1])
         if job["is_done"]:
             return {**job, "key": key}
@@ -46,7 +46,7 @@ def list_files(tmp_path: Path) -> list[Path]:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    for _ in range(200):
+    for _ in range(1500):
         if is_so():
             return
         time.sleep(0.02)

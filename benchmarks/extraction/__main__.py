@@ -16,23 +16,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torchvision import transforms
 
+from benchmarks.extraction.flow import Job, find_videos, spread, time_flow
+from benchmarks.extraction.memory import measure_memory, measure_memory_apart
 from benchmarks.report import (
     Comparison,
     Side,
@@ -42,53 +42,15 @@ from benchmarks.report import (
     write_report,
 )
 from extract.allocation import keep_freed_memory
-from extract.flow import Tally, extract_features
 from extract.setup import default_workers
 from pipeline.backbones import Backbone, has_compiler, load_backbone, prepare, resolve_dtype
-from pipeline.clips import FoundClips, find_clips
-from pipeline.demo import ClipsSpec, write_clips
-from pipeline.features import FeatureSpec
+from pipeline.clips import FoundClips
 from pipeline.preprocessing import Preprocessing
 from pipeline.video import read_frames
 
 LIMIT_SHARE, TIMES_PLAIN, LEAST_COSINE = 0.9, 8.0, 0.999
 MEMORY_COUNTS = (25, 100, 198)
-
-
-@dataclass(frozen=True)
-class Job:
-    """The clips and the backbone of one benchmark."""
-
-    found: FoundClips
-    backbone: Backbone
-    compute: str
-
-    @property
-    def spec(self) -> FeatureSpec:
-        return FeatureSpec(self.backbone.name, self.backbone.dim, compute=self.compute)
-
-
-def find_videos(folder: Path, num_clips: int) -> FoundClips:
-    """The first real clips of every class in turn, or generated ones in `folder`."""
-    data = find_data()
-    if data is None:
-        write_clips(folder, ClipsSpec(groups=tuple(range(1, 26)), clips_per_group=2))
-    found = find_clips(data / "ucf101" if data else folder)
-    return replace(found, clips=_spread(found, num_clips))
-
-
-def _spread(found: FoundClips, num_clips: int) -> Any:
-    step = max(1, len(found.clips) // num_clips)
-    return found.clips[::step][:num_clips]
-
-
-def time_flow(job: Job) -> Tally:
-    """One extraction into a folder that is thrown away."""
-    with tempfile.TemporaryDirectory() as out:
-        return extract_features(
-            job.found, job.found.folder, Path(out), backbone=job.backbone, spec=job.spec,
-            num_workers=default_workers(job.backbone.device),
-        ).tally  # fmt: skip
+_FLOW_SECONDS = 80.0
 
 
 def time_bare(backbone: Backbone, num_batches: int) -> float:
@@ -123,12 +85,12 @@ def time_bare(backbone: Backbone, num_batches: int) -> float:
     return max(shared, own)
 
 
-def time_decoding(found: FoundClips) -> float:
-    """CPU seconds a frame."""
+def time_decoding(found: FoundClips) -> tuple[float, int]:
+    """CPU seconds a frame, and frames."""
     start, num_frames = time.process_time(), 0
     for clip in found.clips:
         num_frames += sum(len(piece) for piece in read_frames(found.folder / clip.path))
-    return (time.process_time() - start) / num_frames
+    return (time.process_time() - start) / num_frames, num_frames
 
 
 def find_limit(bare: float, decode_seconds: float, device: str) -> float:
@@ -175,42 +137,6 @@ def find_least_cosine(found: FoundClips, fast: Backbone, reference: Backbone) ->
     return least
 
 
-class MeanColour(nn.Module):
-    """A backbone that costs nothing: what is left is the flow."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images.mean(dim=(2, 3))
-
-
-def measure_memory(num_clips: int) -> dict[str, float]:
-    """Peak memory of this process and of its worker, in MiB, and seconds a clip."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = find_videos(Path(folder), 10**6)
-        found = replace(found, clips=found.clips[:num_clips])
-        steps = Preprocessing("squash", (224, 224), (224, 224), "bilinear", (0.0,) * 3, (1.0,) * 3)
-        backbone = Backbone("mean colour", MeanColour(), 3, "", "", steps)
-        tally = time_flow(Job(found, backbone, "float32"))
-    return {
-        "clips": tally.num_clips, "frames": tally.num_frames, "main_mib": _peak_mib(),
-        "worker_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
-        "milliseconds_a_frame": round(1e3 * tally.wall_seconds / tally.num_frames, 3),
-    }  # fmt: skip
-
-
-def _peak_mib() -> int:
-    """Of this process; `ru_maxrss` would begin with the parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1024
-
-
-def measure_memory_apart(num_clips: int) -> dict[str, float]:
-    """`measure_memory` in a process of its own, whose peak is then of that extraction."""
-    command = [sys.executable, "-m", "benchmarks.extraction", "--memory-of", str(num_clips)]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return found
-
-
 def prepare_job(options: argparse.Namespace, folder: Path) -> tuple[Job, float]:
     """The job, and the seconds that compiling took."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -233,13 +159,15 @@ def compare_speed(job: Job, rounds: int, num_batches: int) -> list[Comparison]:
     limits: list[float] = []
     flows: list[float] = []
     plains: list[float] = []
-    decode_seconds = time_decoding(job.found)
+    decode_seconds, num_frames = time_decoding(job.found)
 
     def measure_limit() -> None:
         bare = time_bare(job.backbone, num_batches)
         limits.append(find_limit(bare, decode_seconds, job.backbone.device))
 
     measure_limit()
+    share = min(1.0, limits[0] * _FLOW_SECONDS / num_frames)  # fewer clips on a slow machine
+    job = replace(job, found=spread(job.found, math.ceil(share * len(job.found.clips))))
     for _ in range(rounds):
         tally = time_flow(job)
         flows.append(tally.num_frames / tally.wall_seconds)
@@ -265,7 +193,7 @@ def compare_features(found: FoundClips, num_clips: int) -> dict[str, Any]:
         reference, device=device, dtype=resolve_dtype("auto", device),
         compiled=device == "cpu" and has_compiler() and num_clips > 1,
     )  # fmt: skip
-    found = replace(found, clips=_spread(found, num_clips))
+    found = spread(found, num_clips)
     least = find_least_cosine(found, fast, prepare(reference))
     return {
         "least": least, "target": LEAST_COSINE, "clips": len(found.clips), "dtype": fast.dtype,
@@ -275,7 +203,7 @@ def compare_features(found: FoundClips, num_clips: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--clips", type=int, default=100, help="clips of the speed part")
+    parser.add_argument("--clips", type=int, default=100, help="of the speed part, at most")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
