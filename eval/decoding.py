@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from pipeline.clips import VIDEO_SUFFIXES
@@ -18,7 +19,7 @@ from pipeline.streaming import Encoder
 from pipeline.video import DecodeSummary, VideoError, read_frames, read_header
 
 # Few, as frames of any size are held until they are cropped.
-PIECE_FRAMES = 16
+_CHUNK_FRAMES = 16
 _PIECES_AHEAD = 8
 _POLL_SECONDS = 0.5
 
@@ -123,17 +124,24 @@ def _fill(pieces: queue.Queue[Piece], path: Path, encoder: Encoder, stop: thread
 
 
 def decode_video(path: Path, encoder: Encoder) -> Iterator[Piece]:
-    """Opened, the crops of every stride-th frame, and Ended, whatever happens."""
+    """Opened, the crops of every stride-th frame in full batches, and Ended, whatever happens."""
     seconds, start = 0.0, time.perf_counter()
+    size = encoder.backbone.batch_frames
+    crops: list[Tensor] = []
     summary, reason = None, ""
     try:
         yield Opened(read_header(path).fps)
-        frames = read_frames(path, stride=encoder.spec.stride, chunk_frames=PIECE_FRAMES)
+        frames = read_frames(path, stride=encoder.spec.stride, chunk_frames=_CHUNK_FRAMES)
         for chunk in frames:
-            crops = encoder.crop(chunk)
-            seconds += time.perf_counter() - start
-            yield crops
-            start = time.perf_counter()
+            crops += encoder.crop(chunk)
+            while len(crops) >= size:
+                seconds += time.perf_counter() - start
+                yield torch.stack(crops[:size])
+                start = time.perf_counter()
+                del crops[:size]
+        seconds += time.perf_counter() - start
+        if crops:
+            yield torch.stack(crops)
         summary = frames.summary
     except VideoError as error:
         reason = str(error)

@@ -19,6 +19,7 @@ from eval.__main__ import main
 from eval.calibration import Calibration
 from eval.decoding import VideoFailure, decode_video, find_videos
 from eval.videos import Classifier, VideoAnswer, read_video, read_videos
+from pipeline import video
 from pipeline.backbones import Backbone
 from pipeline.features import FeatureSpec
 from pipeline.preprocessing import Preprocessing
@@ -76,6 +77,18 @@ def answer(path: Path, **more: Any) -> VideoAnswer:
     found = read_video(make_classifier(**more), path, decode_video(path, make_encoder(**more)))
     assert isinstance(found, VideoAnswer), found
     return found
+
+
+def test_large_frames_come_in_full_batches_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_colours(tmp_path / "a.avi", "rgb")
+    monkeypatch.setattr(video, "_MAX_CHUNK_BYTES", 1)  # so each is decoded on its own
+    pieces = list(decode_video(path, make_encoder()))
+    crops = [piece for piece in pieces if isinstance(piece, torch.Tensor)]
+    assert [len(piece) for piece in crops] == [4] * 7 + [2]
+    brightest = torch.cat(crops).float().mean(dim=(2, 3)).argmax(dim=1)
+    assert brightest.tolist() == [0] * 10 + [1] * 10 + [2] * 10
 
 
 @pytest.mark.parametrize("stride", [1, 4])
