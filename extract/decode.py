@@ -19,7 +19,7 @@ from extract.pieces import Piece, PieceReceiver, PieceSender, open_channel
 from extract.plan import digest_file, measure_bytes
 from pipeline.video import DecodeSummary, VideoError, read_frames
 
-PIECE_FRAMES = 16
+_PIECE_FRAMES = 16
 _HANG_SECONDS = 300.0
 _POLL_SECONDS = 1.0
 
@@ -53,7 +53,7 @@ def decode_clip(path: Path, stride: int) -> Iterator[Piece | ClipEnd]:
     try:
         num_bytes = measure_bytes(path)
         digest = digest_file(path)
-        frames = read_frames(path, stride=stride, chunk_frames=PIECE_FRAMES)
+        frames = read_frames(path, stride=stride, chunk_frames=_PIECE_FRAMES)
         for piece in frames:
             before = time.perf_counter()
             yield piece
@@ -139,7 +139,7 @@ class DecodePool:
             if not worker.is_ready:
                 raise ChildProcessError(
                     f"A decoding process ended before its first clip "
-                    f"(exit code {worker.process.exitcode}); what it printed stands above."
+                    f"(exit code {worker.process.exitcode}); what it printed stands above"
                 ) from None
             raise _WorkerLostError(_crash_reason(worker.process.exitcode)) from None
         if isinstance(message, _Ready):
