@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test bench env
 
 demo: env
-	$(BIN)/python -m pipeline
+	$(BIN)/python -m demo
 
 test: env
 	$(BIN)/ruff format --check .

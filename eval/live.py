@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.videos import Classifier
-from pipeline.live_video import LiveFrames
 from pipeline.streaming import StageSeconds, Streamer
 from pipeline.video import VideoError
+from pipeline.video.live import LiveFrames
 
 _REPORT_SECONDS = 1.0
 

@@ -25,7 +25,7 @@ from eval.segments import Segment
 from eval.videos import Classifier, VideoAnswer
 from pipeline.features import write_text
 from pipeline.video import read_frames
-from pipeline.web_video import encode_web_video
+from pipeline.video.web import encode_web_video
 
 PAGE = "watch.html"
 INDEX = "watch_index.html"

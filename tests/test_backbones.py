@@ -19,11 +19,11 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
-from pipeline import backbones
+from pipeline.backbones import backbone as backbones
 from pipeline.backbones import load_backbone, prepare, resolve_device, resolve_dtype
-from pipeline.bvlc_googlenet import ResponseNorm
-from pipeline.preprocessing import Preprocessing
-from pipeline.weights import digest
+from pipeline.backbones.bvlc_googlenet import ResponseNorm
+from pipeline.backbones.preprocessing import Preprocessing
+from pipeline.backbones.weights import digest
 
 
 def draw_frames(num_frames: int, *, height: int = 60, width: int = 80, seed: int = 0) -> Tensor:

@@ -12,9 +12,12 @@ from extract.__main__ import default_out, extract, make_parser
 from pipeline.clips import (
     PARTS,
     Clip,
+    Split,
+    draw_split,
     find_clips,
     read_clip_list,
     read_group,
+    read_split,
     write_clip_list,
 )
 from pipeline.features import (
@@ -25,7 +28,6 @@ from pipeline.features import (
     claim_store,
     write_index,
 )
-from pipeline.splits import Split, draw_split, read_split
 from pipeline.tasks import make_task
 from tests.tiny_clips import write_clip
 

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
+from demo.__main__ import SPLIT, main, score_pairs
+from demo.clips import LABELS, PAIRS, ClipsSpec, draw_frames, make_path, write_clips
 from eval.predictions import Predictions
-from pipeline.__main__ import SPLIT, main, score_pairs
-from pipeline.clips import find_clips
-from pipeline.demo import LABELS, PAIRS, ClipsSpec, draw_frames, make_path, write_clips
-from pipeline.splits import SPLITS_FOLDER, read_split
+from pipeline.clips import SPLITS_FOLDER, find_clips, read_split
 from pipeline.tasks import PartUse
 from pipeline.video import Chunk, read_frames, read_header
 

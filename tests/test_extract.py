@@ -27,9 +27,9 @@ from extract.flow import Outcome, extract_features
 from extract.inspect import describe_store
 from extract.plan import Shard, claim_shard, plan_shards
 from pipeline.backbones import Backbone
+from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.clips import Clip, find_clips
 from pipeline.features import FeatureSpec, FeatureStore
-from pipeline.preprocessing import Preprocessing
 from pipeline.video import read_frames
 from tests.tiny_clips import write_clip, write_clips
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from demo.__main__ import main as demo
+from demo.clips import LABELS
 from extract.__main__ import make_parser
-from pipeline.__main__ import main as demo
-from pipeline.demo import LABELS
 from tests.conftest import ROOT
 from train.config import compose_config
 from train.fit import train_run
@@ -73,7 +73,7 @@ def test_the_streaming_program_names_the_class_of_a_video(
 
 
 def test_the_split_file_of_the_readme_is_read(tmp_path: Path) -> None:
-    from pipeline.splits import read_split  # noqa: PLC0415
+    from pipeline.clips import read_split  # noqa: PLC0415
 
     (block,) = find_blocks("yaml")
     (tmp_path / "mine.yaml").write_text(block)

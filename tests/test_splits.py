@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clips import PARTS, Clip
-from pipeline.splits import Split, draw_split, read_split
+from pipeline.clips import PARTS, Clip, Split, draw_split, read_split
 
 
 def make_clip(clip_id: str, label: str = "a", group: str = "") -> Clip:

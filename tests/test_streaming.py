@@ -18,8 +18,8 @@ from torch import nn
 from extract.encode import BatchEncoder
 from extract.setup import prepare_encoder
 from pipeline.backbones import Backbone, load_backbone
+from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.features import FeatureSpec
-from pipeline.preprocessing import Preprocessing
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NETS, NetSpec
 from pipeline.recurrent.stepper import Stepper

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import video, video_file
 from pipeline.video import DecodeSummary, read_frames, write_video
+from pipeline.video import file as video_file
+from pipeline.video import frames as video
 
 HAS_DECORD = importlib.util.find_spec("decord") is not None
 needs_decord = pytest.mark.skipif(not HAS_DECORD, reason="decord is not installed")

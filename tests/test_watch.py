@@ -19,7 +19,7 @@ from eval.decoding import decode_video
 from eval.videos import Classifier, VideoAnswer, Wanted, read_video
 from eval.watch import make_page, write_pages
 from pipeline.video import read_frames
-from pipeline.web_video import encode_web_video
+from pipeline.video.web import encode_web_video
 from tests.test_predict_videos import make_classifier, write_colours
 
 

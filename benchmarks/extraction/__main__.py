@@ -44,8 +44,8 @@ from benchmarks.report import (
 from extract.allocation import keep_freed_memory
 from extract.setup import default_workers
 from pipeline.backbones import Backbone, has_compiler, load_backbone, prepare, resolve_dtype
+from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.clips import FoundClips
-from pipeline.preprocessing import Preprocessing
 from pipeline.video import read_frames
 
 LIMIT_SHARE, TIMES_PLAIN, LEAST_COSINE = 0.9, 8.0, 0.999

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.report import find_data
+from demo.clips import ClipsSpec, write_clips
 from extract.flow import Tally, extract_features
 from extract.setup import default_workers
 from pipeline.backbones import Backbone
 from pipeline.clips import FoundClips, find_clips
-from pipeline.demo import ClipsSpec, write_clips
 from pipeline.features import FeatureSpec
 
 

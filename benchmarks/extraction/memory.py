@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.extraction.flow import Job, find_videos, time_flow
 from pipeline.backbones import Backbone
-from pipeline.preprocessing import Preprocessing
+from pipeline.backbones.preprocessing import Preprocessing
 
 _POLL_SECONDS = 0.1
 

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.clips import Clip
+from pipeline.clips import Clip, read_split
 from pipeline.features import FeatureSpec, FeatureStore
 from pipeline.memory import RecycledMemory
 from pipeline.sequences import SequenceBatch, SequenceSet, pad_sequences
-from pipeline.splits import read_split
 from pipeline.tasks.task import CLASSIFICATION, PartUse
 
 FEATURES_FOLDER = Path("features")

@@ -17,7 +17,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.video_file import VideoError
+from pipeline.video.file import VideoError
 
 _CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 _POLL_SECONDS = 0.2

@@ -21,7 +21,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from pipeline.video_file import (
+from pipeline.video.file import (
     PacketScan,
     VideoError,
     VideoHeader,

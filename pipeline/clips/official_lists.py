@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.clips import Clip, read_group
+from pipeline.clips.clip import Clip, read_group
 
 _HMDB51_LIST = re.compile(r"(?P<label>.+)_test_(?P<name>split\d+)")
 _HMDB51_PARTS = {"0": "", "1": "train", "2": "test"}

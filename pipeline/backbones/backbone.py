@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.googlenet import BasicConv2d
 
-from pipeline.bvlc_googlenet import BvlcGoogLeNet, caffe_state
-from pipeline.preprocessing import Preprocessing
-from pipeline.weights import digest, draw, drawn_from, existing_file, fill, read_state
+from pipeline.backbones.bvlc_googlenet import BvlcGoogLeNet, caffe_state
+from pipeline.backbones.preprocessing import Preprocessing
+from pipeline.backbones.weights import digest, draw, drawn_from, existing_file, fill, read_state
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # On a CPU larger batches are slower: their tensors leave the caches and are mapped anew each time.

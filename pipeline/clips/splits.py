@@ -12,10 +12,15 @@ from typing import Any
 
 import yaml
 
-from pipeline.clip_lists import find_hmdb51_lists, read_hmdb51_lists, read_list_file, read_table
-from pipeline.clips import PARTS, Clip, is_clip_list, read_clip_list, write_clip_list
+from pipeline.clips.clip import PARTS, Clip, is_clip_list, read_clip_list, write_clip_list
+from pipeline.clips.official_lists import (
+    find_hmdb51_lists,
+    read_hmdb51_lists,
+    read_list_file,
+    read_table,
+)
 
-SPLITS_FOLDER = Path(__file__).resolve().parent.parent / "splits"
+SPLITS_FOLDER = Path(__file__).resolve().parent.parent.parent / "splits"
 DRAW = "draw"
 _DRAW_SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 _SHARES_WITHOUT_TEST = {"train": 0.9, "val": 0.1}

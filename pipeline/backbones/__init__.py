@@ -1,0 +1,19 @@
+"""Frozen frame encoders: loading, preprocessing, weights."""
+
+from pipeline.backbones.backbone import (
+    Backbone,
+    has_compiler,
+    load_backbone,
+    prepare,
+    resolve_device,
+    resolve_dtype,
+)
+
+__all__ = [
+    "Backbone",
+    "has_compiler",
+    "load_backbone",
+    "prepare",
+    "resolve_device",
+    "resolve_dtype",
+]

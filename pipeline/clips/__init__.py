@@ -1,0 +1,33 @@
+"""Clips: what they are, how they are found, and how they are split."""
+
+from pipeline.clips.clip import (
+    PARTS,
+    VIDEO_SUFFIXES,
+    Clip,
+    FoundClips,
+    Problem,
+    find_clips,
+    is_clip_list,
+    read_clip_list,
+    read_group,
+    write_clip_list,
+)
+from pipeline.clips.splits import DRAW, SPLITS_FOLDER, Split, draw_split, read_split
+
+__all__ = [
+    "DRAW",
+    "PARTS",
+    "SPLITS_FOLDER",
+    "VIDEO_SUFFIXES",
+    "Clip",
+    "FoundClips",
+    "Problem",
+    "Split",
+    "draw_split",
+    "find_clips",
+    "is_clip_list",
+    "read_clip_list",
+    "read_group",
+    "read_split",
+    "write_clip_list",
+]
