@@ -21,10 +21,10 @@ import numpy as np
 import onnxruntime
 import torch
 
-from eval.export import read_test
-from eval.exported import OnnxStep
-from eval.graphs import build_step, build_whole
-from eval.quantise import Loss, measure_loss, quantise
+from eval.export.export import read_test
+from eval.export.exported import OnnxStep
+from eval.export.graphs import build_step, build_whole
+from eval.export.quantise import Loss, measure_loss, quantise
 from pipeline.recurrent.classifier import SequenceNet, num_parameters
 from pipeline.recurrent.spec import multiply_adds_per_step
 from pipeline.runs import load_net, load_run

@@ -17,8 +17,8 @@ from pipeline.console import OK, SOME_FAILED, run_command
 from pipeline.metrics import Estimate, estimate_share
 
 if TYPE_CHECKING:
-    from eval.evaluate import Evaluation
-    from eval.predictions import Predictions
+    from eval.predictions.predictions import Predictions
+    from eval.report.evaluate import Evaluation
 
 # The stages are imported where they are called: --help and wrong options need no torch.
 # ruff: noqa: PLC0415
@@ -168,7 +168,7 @@ def _train(config: Mapping[str, Any]) -> Path:
 
 
 def _evaluate(runs: Sequence[Path], out: Path, videos: Path) -> Evaluation:
-    from eval.evaluate import evaluate_runs
+    from eval.report.evaluate import evaluate_runs
 
     return evaluate_runs(runs, "test", out=out / "report", videos=videos)
 
@@ -192,7 +192,7 @@ def score_pairs(predictions: Predictions) -> tuple[Estimate, int]:
 
 def describe_pairs(evaluation: Evaluation) -> str:
     """A table of how well each run tells the two of a pair apart, and what it shows."""
-    from eval.tables import align
+    from eval.scores.tables import align
 
     scores = {row.name: score_pairs(row.seeds[0]) for row in evaluation.rows if row.seeds}
     table = [["model", "pair accuracy", "95 % interval", "floor", "clips"]]

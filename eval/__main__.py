@@ -7,20 +7,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval import own_videos, shipping
-from eval.dynamics import compute_dynamics
-from eval.dynamics_page import format_dynamics, write_dynamics
-from eval.evaluate import (
+from eval.commands import export as shipping
+from eval.commands import videos as own_videos
+from eval.dynamics.dynamics import compute_dynamics
+from eval.dynamics.page import format_dynamics, write_dynamics
+from eval.predictions.predict import DEVICES
+from eval.report.evaluate import (
     PARTS,
     Evaluation,
     choose_latest,
     evaluate_predictions,
     evaluate_runs,
 )
-from eval.predict import DEVICES
-from eval.study import OUT, study_runs
-from eval.study_page import write_study
-from eval.study_table import format_study
+from eval.study.page import write_study
+from eval.study.study import OUT, study_runs
+from eval.study.table import format_study
 from pipeline.console import OK, SOME_FAILED, run_command
 from pipeline.runs import load_run
 

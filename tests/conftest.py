@@ -65,7 +65,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Seen]]:
 @pytest.fixture(scope="module")
 def served(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The served page of a run that tells colours, called OTHER_HOST elsewhere."""
-    from eval.serve import Limits, make_app  # noqa: PLC0415
+    from eval.serve.app import Limits, make_app  # noqa: PLC0415
     from tests.served_page import run_server  # noqa: PLC0415
     from tests.test_predict_videos import make_classifier  # noqa: PLC0415
 

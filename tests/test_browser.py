@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eval.watch import write_pages
+from eval.videos.watch import write_pages
 from tests.browsing import (
     DESK,
     PHONE,

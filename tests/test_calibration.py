@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval import calibration
-from eval.calibration import calibrate, fit_temperature
-from eval.predictions import Predictions
+from eval.predictions import calibration
+from eval.predictions.calibration import calibrate, fit_temperature
+from eval.predictions.predictions import Predictions
 from pipeline.runs import load_run
 from pipeline.tasks import PartUse
 from tests.tiny_runs import write_run, write_store

@@ -13,7 +13,7 @@ import yaml
 
 from demo.__main__ import SPLIT, main, score_pairs
 from demo.clips import LABELS, PAIRS, ClipsSpec, draw_frames, make_path, write_clips
-from eval.predictions import Predictions
+from eval.predictions.predictions import Predictions
 from pipeline.clips import SPLITS_FOLDER, find_clips, read_split
 from pipeline.tasks import PartUse
 from pipeline.video import Chunk, read_frames, read_header

@@ -1,4 +1,4 @@
-"""The dynamics of a run: the numbers of pipeline.recurrent.dynamics, and honest sentences."""
+"""The dynamics of a run: the numbers of eval.dynamics.measures, and honest sentences."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from eval.__main__ import main
-from eval.dynamics import Moment, compute_dynamics, draw_portraits
-from eval.dynamics_page import format_dynamics, write_dynamics
-from eval.findings import choose_case, find_all
+from eval.dynamics import measures as dyn
+from eval.dynamics.dynamics import Moment, compute_dynamics, draw_portraits
+from eval.dynamics.findings import choose_case, find_all
+from eval.dynamics.page import format_dynamics, write_dynamics
 from pipeline.recurrent import build_net
-from pipeline.recurrent import dynamics as dyn
 from pipeline.runs import load_run
 from pipeline.tasks import make_task
 from tests.test_report import PageReader, find_addresses
@@ -191,7 +191,7 @@ def test_options_without_effect_on_dynamics_are_refused(
 
 
 def test_a_moment_without_numbers_has_no_verdict() -> None:
-    from eval.claims import CLAIMS  # noqa: PLC0415 - what the other tests reach through findings
+    from eval.dynamics.claims import CLAIMS  # noqa: PLC0415 - what the other tests reach through findings
 
     empty = Moment("start", None, None, None, None, None, None)
     assert all(claim.holds(empty) is None for of in CLAIMS.values() for claim in of.values())

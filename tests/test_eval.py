@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from eval.__main__ import main
-from eval.evaluate import evaluate_predictions, evaluate_runs
-from eval.predictions import read_predictions
+from eval.predictions.predictions import read_predictions
+from eval.report.evaluate import evaluate_predictions, evaluate_runs
 from tests.tiny_runs import (
     GROUPS,
     LABELS,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from eval import shipping
 from eval.__main__ import main
+from eval.commands import export as shipping
 from pipeline.features import FeatureSpec
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NETS, NetSpec
@@ -23,10 +23,10 @@ from tests.tiny_runs import LABELS, toy_section, write_run, write_store, write_t
 onnx = pytest.importorskip("onnx", reason='needs pip install -e ".[export]"')
 onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install -e ".[export]"')
 
-from eval.export import export_run  # noqa: E402
-from eval.exported import OnnxStep, compare_steps, compare_whole, excess, read_whole  # noqa: E402
-from eval.graphs import build_step, build_whole  # noqa: E402
-from eval.quantise import count_loss, quantise  # noqa: E402
+from eval.export.export import export_run  # noqa: E402
+from eval.export.exported import OnnxStep, compare_steps, compare_whole, excess, read_whole  # noqa: E402
+from eval.export.graphs import build_step, build_whole  # noqa: E402
+from eval.export.quantise import count_loss, quantise  # noqa: E402
 
 SPECS = [
     *(NetSpec(name, 6, 5) for name in NETS if name != "mean-pool"),
@@ -143,7 +143,7 @@ def test_a_net_that_answers_differently_is_refused_and_nothing_is_written(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = build_net(load_run(run).net_spec, seed=5).eval()
-    monkeypatch.setattr("eval.export.build_whole", lambda net: build_whole(other))
+    monkeypatch.setattr("eval.export.export.build_whole", lambda net: build_whole(other))
     assert main(["--run", str(run), "--export", "onnx"]) == 2
     assert "gives other scores than torch" in capsys.readouterr().err
     assert not (run / "export").exists()
@@ -199,7 +199,7 @@ def test_without_onnx_the_message_says_how_to_install_it(
 
 def test_the_backbone_of_the_run_is_exported_and_another_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason='needs pip install -e ".[export]"')
-    from eval.encoder_graph import build_encoder  # noqa: PLC0415
+    from eval.export.encoder_graph import build_encoder  # noqa: PLC0415
     from pipeline.backbones import load_backbone  # noqa: PLC0415
 
     backbone = load_backbone("timm/test_resnet", weights="random")

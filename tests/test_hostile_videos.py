@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from eval.decoding import Piece, VideoFailure, decode_video
-from eval.videos import VideoAnswer, read_video, read_videos
+from eval.videos.decoding import Piece, VideoFailure, decode_video
+from eval.videos.videos import VideoAnswer, read_video, read_videos
 from pipeline.video import write_video
 from tests.test_predict_videos import (
     LABELS,

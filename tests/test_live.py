@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from eval.live import watch_live
+from eval.videos.live import watch_live
 from pipeline.video import VideoError
 from pipeline.video.live import LiveFrames
 from tests.test_predict_videos import make_classifier, write_colours

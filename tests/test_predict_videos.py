@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from eval import own_videos
 from eval.__main__ import main
-from eval.calibration import Calibration
-from eval.decoding import VideoFailure, decode_video, find_videos
-from eval.videos import Classifier, VideoAnswer, read_video, read_videos
+from eval.commands import videos as own_videos
+from eval.predictions.calibration import Calibration
+from eval.videos.decoding import VideoFailure, decode_video, find_videos
+from eval.videos.videos import Classifier, VideoAnswer, read_video, read_videos
 from pipeline.backbones import Backbone
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.features import FeatureSpec

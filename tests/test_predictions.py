@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from eval.predictions import Predictions, is_same_test, read_predictions, write_predictions
+from eval.predictions.predictions import (
+    Predictions,
+    is_same_test,
+    read_predictions,
+    write_predictions,
+)
 from pipeline.tasks import PartUse
 
 _NAMES = st.lists(st.text("aß,\"'\n;: $", min_size=1, max_size=6), min_size=2, unique=True)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.curves import read_curves
-from eval.evaluate import evaluate_predictions, evaluate_runs
-from eval.pictures import draw_confusions
-from eval.predictions import Predictions, write_predictions
+from eval.predictions.predictions import Predictions, write_predictions
+from eval.report.curves import read_curves
+from eval.report.evaluate import evaluate_predictions, evaluate_runs
+from eval.report.pictures import draw_confusions
 from pipeline.tasks import PartUse
 from pipeline.video import write_video
 from tests.tiny_runs import GROUPS, make_clips, write_log, write_run, write_store

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from eval.calibration import Calibration
-from eval.decoding import decode_video
-from eval.segments import SegmentReader
-from eval.videos import VideoAnswer, Wanted, read_video
+from eval.predictions.calibration import Calibration
+from eval.videos.decoding import decode_video
+from eval.videos.segments import SegmentReader
+from eval.videos.videos import VideoAnswer, Wanted, read_video
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NetSpec
 from pipeline.recurrent.stepper import Stepper

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eval.serve import Limits, make_app
+from eval.serve.app import Limits, make_app
 from tests.served_page import OCTETS, ask, run_server
 from tests.test_predict_videos import make_classifier, write_colours
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from eval.live import LiveReader
-from eval.serve import make_app
-from eval.serve_camera import IDLE_SECONDS, MOST_CAMERAS, Cameras
-from eval.serve_http import RequestError
-from eval.videos import Classifier
+from eval.serve.app import make_app
+from eval.serve.camera import IDLE_SECONDS, MOST_CAMERAS, Cameras
+from eval.serve.http import RequestError
+from eval.videos.live import LiveReader
+from eval.videos.videos import Classifier
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NetSpec
 from pipeline.streaming import Encoder

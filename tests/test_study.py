@@ -13,10 +13,10 @@ import yaml
 from safetensors.torch import save_file
 
 from eval.__main__ import main
-from eval.paper import TABLE_3
-from eval.study import study_runs
-from eval.study_page import write_study
-from eval.study_table import format_study
+from eval.study.page import write_study
+from eval.study.paper import TABLE_3
+from eval.study.study import study_runs
+from eval.study.table import format_study
 from pipeline.recurrent import SequenceNet
 from tests.test_report import PageReader, find_addresses
 from tests.tiny_runs import (

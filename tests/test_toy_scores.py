@@ -12,9 +12,14 @@ import torch
 from scipy import stats
 
 from eval.__main__ import main
-from eval.evaluate import evaluate_predictions, evaluate_runs
-from eval.predict import summarize_steps
-from eval.predictions import Predictions, is_same_test, read_predictions, write_predictions
+from eval.predictions.predict import summarize_steps
+from eval.predictions.predictions import (
+    Predictions,
+    is_same_test,
+    read_predictions,
+    write_predictions,
+)
+from eval.report.evaluate import evaluate_predictions, evaluate_runs
 from pipeline.runs import save_weights
 from pipeline.tasks import NOT_SCORED, PartUse, make_task
 from tests.test_report import find_addresses

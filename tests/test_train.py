@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from eval.predict import PartReader
+from eval.predictions.predict import PartReader
 from pipeline.recurrent import fused
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS, NetSpec

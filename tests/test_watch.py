@@ -12,12 +12,12 @@ import av
 import numpy as np
 import pytest
 
-from eval import watch
-from eval.calibration import Calibration
-from eval.curve import CurveReader
-from eval.decoding import decode_video
-from eval.videos import Classifier, VideoAnswer, Wanted, read_video
-from eval.watch import make_page, write_pages
+from eval.predictions.calibration import Calibration
+from eval.videos import watch
+from eval.videos.curve import CurveReader
+from eval.videos.decoding import decode_video
+from eval.videos.videos import Classifier, VideoAnswer, Wanted, read_video
+from eval.videos.watch import make_page, write_pages
 from pipeline.video import read_frames
 from pipeline.video.web import encode_web_video
 from tests.test_predict_videos import make_classifier, write_colours

@@ -1,0 +1,71 @@
+"""A run's backbone as an ONNX graph: cropped frames in, features out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from eval.export.exported import excess, open_session
+from pipeline.backbones import Backbone, load_backbone
+from pipeline.features import FeatureSpec
+from pipeline.streaming import Encoder
+
+_OPSET = 18  # the least that torch writes
+_CHECKED_FRAMES = 5
+
+
+class _CropsToFeatures(nn.Module):
+    """Features (N, D) of uint8 crops (N, h, w, 3)."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.module, self.steps = backbone.module, backbone.steps
+
+    def forward(self, crops: Tensor) -> Tensor:
+        features: Tensor = self.module(self.steps.normalise(crops.permute(0, 3, 1, 2)))
+        return features
+
+
+def build_encoder(
+    provenance: Mapping[str, Any], *, weights: str | Path | None
+) -> tuple[onnx.ModelProto, float]:
+    """crops (batch, h, w, 3) uint8 RGB -> features (batch, D); and its excess over the tolerance.
+
+    How a frame becomes a crop stands in the metadata's `preprocessing`: a camera's own resize is
+    the device's business. float32, whatever arithmetic the features were made in.
+    """
+    backbone = _load(provenance, weights)
+    net = _CropsToFeatures(backbone).eval()
+    size = (*backbone.steps.size, 3)
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.randint(256, (_CHECKED_FRAMES, *size), dtype=torch.uint8, generator=generator)
+    program = torch.onnx.export(
+        net, (crops[:2],), dynamo=True, opset_version=_OPSET, verbose=False,
+        input_names=["crops"], output_names=["features"],
+        dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
+    )  # fmt: skip
+    assert program is not None
+    model = program.model_proto
+    found = open_session(model).run(["features"], {"crops": crops.numpy()})[0]
+    with torch.inference_mode():
+        wanted = net(crops).numpy()
+    return model, excess(found, wanted)
+
+
+def _load(provenance: Mapping[str, Any], weights: str | Path | None) -> Backbone:
+    if "features" not in provenance:
+        raise ValueError("The run was not trained on features of frames: it has no backbone.")
+    spec = FeatureSpec.from_json(json.dumps(provenance["features"]))
+    if weights is None and spec.weights not in ("imagenet", "random"):
+        raise ValueError(
+            f"The run was trained on features of {spec.backbone} with the weights of a file, "
+            f"{spec.weights}.\nPass it: --weights FILE"
+        )
+    backbone = load_backbone(spec.backbone, weights=weights or spec.weights, features=spec.features)
+    return Encoder(backbone, spec).backbone  # refuses other weights

@@ -1,0 +1,132 @@
+"""Probabilities that mean what they say: one temperature, fitted on the validation part.
+
+Guo et al. 2017, "On Calibration of Modern Neural Networks": softmax(scores / T), T minimising the
+negative log likelihood. The order of the labels stays as it is. The targets are smoothed as in
+Platt 1999: a handful of validation clips, all answered rightly, would else make every later answer
+certain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from eval.predictions.predict import PartReader, choose_device, predict
+from eval.predictions.predictions import Predictions
+from pipeline.features import write_text
+from pipeline.runs import WEIGHTS, Run
+from pipeline.tasks import CLASSIFICATION
+
+CALIBRATION = "calibration.json"
+BOUNDS = (0.02, 50.0)
+FEW = 100
+_FORMAT = "calibration 1"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What scores are divided by, and how that is known.
+
+    `num_clips` validation clips gave it, with a mean negative log likelihood of `nll_before` and
+    `nll_after`; 0 clips: none did, and `reason` says why. `weights_digest` names the net.
+    """
+
+    temperature: float = 1.0
+    num_clips: int = 0
+    nll_before: float = float("nan")
+    nll_after: float = float("nan")
+    weights_digest: str = ""
+    reason: str = ""
+
+    def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., C), adding up to 1, of scores (..., C)."""
+        shares: NDArray[np.float64] = softmax(scores.astype(np.float64) / self.temperature, axis=-1)
+        return shares
+
+    def __str__(self) -> str:
+        if not self.num_clips:
+            return f"Probabilities are not calibrated: {self.reason}."
+        rough = " So few calibrate roughly." if self.num_clips < FEW else ""
+        return (
+            f"Probabilities are calibrated on {self.num_clips} validation clips (temperature "
+            f"{self.temperature:.3g}).{rough}"
+        )
+
+
+def fit_temperature(predictions: Predictions) -> Calibration:
+    """The temperature within BOUNDS that minimises the likelihood's loss on smoothed targets.
+
+    Of N clips a target has (N + 1) / (N + 2); the other labels share the rest.
+    """
+    scores = predictions.scores.astype(np.float64)
+    num, num_labels = scores.shape
+    targets = np.full(scores.shape, 1 / ((num + 2) * max(1, num_labels - 1)))
+    np.put_along_axis(targets, predictions.targets[:, None], (num + 1) / (num + 2), axis=1)
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(scores / np.exp(log_temperature), axis=1)
+        return float(-(targets * logs).sum(axis=1).mean())
+
+    low, high = np.log(BOUNDS)
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    temperature = float(np.exp(found.x))
+    before, after = (_nll(scores / t, predictions.targets) for t in (1.0, temperature))
+    return Calibration(temperature, num, before, after)
+
+
+def _nll(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    logs = log_softmax(scores, axis=1)
+    return float(-np.take_along_axis(logs, targets[:, None], axis=1).mean())
+
+
+def calibrate(run: Run, *, features: str | None = None) -> Calibration:
+    """The run's calibration, from `<run>/calibration.json` or fitted and kept there.
+
+    Where the validation clips cannot be read, scores stay as they are, and the reason is told.
+    """
+    digest = hashlib.blake2b((run.folder / WEIGHTS).read_bytes(), digest_size=16).hexdigest()
+    kept = _read(run)
+    if kept is not None and kept.weights_digest == digest:
+        return kept
+    try:
+        predictions = predict(
+            run, PartReader("val", features), batch_size=256, device=choose_device("auto")
+        )
+    except (ValueError, OSError) as error:
+        return Calibration(reason=f"the validation part cannot be read ({_first_line(error)})")
+    if predictions.kind != CLASSIFICATION:
+        return Calibration(reason=f"the run's task is a {predictions.kind}")
+    if predictions.num_not_finite:
+        return Calibration(reason="the net's answers on the validation part are not finite")
+    fitted = fit_temperature(predictions)
+    calibration = Calibration(**{**asdict(fitted), "weights_digest": digest})
+    _write(run, calibration)
+    return calibration
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")
+
+
+def _read(run: Run) -> Calibration | None:
+    try:
+        content = json.loads((run.folder / CALIBRATION).read_text())
+        if content.pop("format") != _FORMAT:
+            return None
+        return Calibration(**content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # it is fitted anew
+
+
+def _write(run: Run, calibration: Calibration) -> None:
+    content = {"format": _FORMAT, **asdict(calibration)}
+    try:
+        write_text(run.folder / CALIBRATION, json.dumps(content, indent=1) + "\n")
+    except OSError:
+        return  # a run folder that cannot be written is calibrated each time

@@ -1,0 +1,171 @@
+"""From a run and a part of its split to predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval.predictions.predictions import Predictions
+from pipeline.recurrent.classifier import SequenceNet
+from pipeline.recurrent.spec import NetSpec
+from pipeline.runs import Run, load_net
+from pipeline.sequences import SequenceSet, make_loader
+from pipeline.tasks import NOT_SCORED, Task, make_task
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `cpu`, `cuda`, or `auto`: cuda where there is one."""
+    if name not in DEVICES:
+        raise ValueError(f"--device: expected one of {', '.join(DEVICES)}, found {name!r}.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "--device cuda: expected a CUDA device, found none that torch can use.\n"
+            "Pass --device cpu, or leave it at auto."
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@dataclass
+class PartReader:
+    """One part of the tasks of several runs; runs of the same task share what was read.
+
+    `features` is a store that stands in for the one that the runs were trained on.
+    """
+
+    part: str
+    features: str | None = None
+    _read: dict[str, tuple[Task, SequenceSet]] = field(default_factory=dict)
+
+    def read(self, run: Run) -> tuple[Task, SequenceSet]:
+        """The run's task, checked to be of the kind it was trained on, and the part's sequences."""
+        section = _task_section(run, self.features)
+        key = json.dumps([section, run.config.get("labels")], sort_keys=True, default=str)
+        if key not in self._read:
+            task = make_task(section, labels=run.config.get("labels"))
+            self._read[key] = task, task.sequences(self.part)
+        task, sequences = self._read[key]
+        _check_task(run, task)
+        _refuse_leak(run, task, self.part)
+        return task, sequences
+
+
+def _task_section(run: Run, features: str | None) -> Mapping[str, Any]:
+    if features is None:
+        return run.task
+    if "features" not in run.task:
+        raise ValueError(
+            f"--features has no effect on {run.folder}: its task, {run.task['name']}, reads no "
+            f"features. Leave it out."
+        )
+    return {**run.task, "features": features}
+
+
+def _check_task(run: Run, task: Task) -> None:
+    try:
+        task.check_provenance(run.provenance)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{run.folder / 'provenance.json'} is damaged or of another program "
+            f"({type(error).__name__}: {error}): train the run again."
+        ) from error
+    spec = run.net_spec
+    if (spec.input_size, spec.num_outputs) != (task.input_size, task.num_outputs):
+        raise ValueError(
+            f"{run.folder} holds a net for {spec.input_size} features a step and "
+            f"{spec.num_outputs} outputs, but its task gives {task.input_size} features a step and "
+            f"asks for {task.num_outputs} outputs.\n"
+            f"Pass --features with the features the run was trained on."
+        )
+
+
+def _refuse_leak(run: Run, task: Task, part: str) -> None:
+    """Another store, or a list that was changed, may hold other clips in this part than before."""
+    seen = {
+        source
+        for other, sources in run.provenance.get("sources", {}).items()
+        for source in sources
+        if part not in ("train", other)
+    }
+    leaked = sorted(seen & set(task.sources(part)))
+    if leaked:
+        raise ValueError(
+            f"{run.folder}: {len(leaked)} groups of the {part} part were trained or validated on, "
+            f"among them {leaked[0]}.\n"
+            f"Evaluate on the features and the split of the training. A drawn split is kept in "
+            f"split-draw-*.csv of its feature store: copy it to another store of these clips."
+        )
+
+
+def predict(run: Run, reader: PartReader, *, batch_size: int, device: torch.device) -> Predictions:
+    """What the run's net answers on the reader's part. ValueError where the run has no net."""
+    net = load_net(run)
+    task, sequences = reader.read(run)
+    scores, targets = compute_scores(net, sequences, batch_size=batch_size, device=device)
+    return Predictions(
+        labels=_label_outputs(task, spec=run.net_spec),
+        is_by_step=run.net_spec.readout == "all",
+        scores=scores,
+        targets=targets,
+        sources=tuple(task.sources(reader.part)),
+        use=task.use(reader.part),
+    )
+
+
+def _label_outputs(task: Task, *, spec: NetSpec) -> tuple[str, ...]:
+    if spec.readout == "all" and not task.labels:
+        return tuple(str(place) for place in range(spec.num_outputs))
+    return task.labels
+
+
+@torch.inference_mode()
+def compute_scores(
+    net: SequenceNet, sequences: SequenceSet, *, batch_size: int, device: torch.device
+) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Scores (N, C) and targets of all sequences, in the order of the set.
+
+    Of scores (B, T, C) what `Predictions` keeps of classified steps.
+    """
+    net = net.to(device).eval()
+    scores, targets, places = [], [], []
+    for batch in make_loader(sequences, batch_size, seed=None):
+        batch_on_device = batch.to(device)
+        found = net(batch_on_device.features, batch_on_device.lengths).float().cpu()
+        found, wanted = summarize_steps(found, batch.targets) if found.ndim == 3 else (
+            found, batch.targets)  # fmt: skip
+        scores.append(found)
+        targets.append(wanted)
+        places.append(batch.indices)
+    order = torch.argsort(torch.cat(places))
+    return torch.cat(scores)[order].numpy(), torch.cat(targets)[order].numpy()
+
+
+def summarize_steps(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What `Predictions` keeps of scores (B, T, C) with targets (B, T), NOT_SCORED where none.
+
+    (B, 2): share right, and mean log probability of the target; (B, C): each label's share. As in
+    `metrics.top_k_hits` a tie is no hit.
+    """
+    if targets.ndim != 2 or targets.is_floating_point():
+        raise ValueError(
+            f"The net scores every step (readout=all), but the targets are {tuple(targets.shape)}: "
+            f"expected one class a step, (B, T). Train with readout=last."
+        )
+    scored = targets != NOT_SCORED  # (B, T)
+    num = scored.sum(dim=1).clamp(min=1)  # (B,)
+    places = targets.where(scored, torch.zeros_like(targets))
+    of_target = scores.gather(2, places[:, :, None])
+    is_right = ((scores >= of_target).sum(dim=2) == 1) & torch.isfinite(scores).all(dim=2) & scored
+    logs = scores.log_softmax(dim=2).gather(2, places[:, :, None])[:, :, 0]
+    mean_log = logs.where(scored, torch.zeros_like(logs)).sum(dim=1) / num
+    counts = F.one_hot(places, scores.shape[2]).mul(scored[:, :, None]).sum(dim=1)
+    return torch.stack([is_right.sum(dim=1) / num, mean_log], dim=1), counts / num[:, None]

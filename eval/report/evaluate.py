@@ -1,0 +1,162 @@
+"""Runs, or files of predictions, to a table, a report page and a report for machines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.predictions.predict import PartReader, choose_device, predict
+from eval.predictions.predictions import Predictions, read_predictions, write_predictions
+from eval.report.report import write_report
+from eval.scores.notes import find_notes
+from eval.scores.rows import Result, Row, describe_run, make_rows
+from eval.scores.tables import format_scores, format_table
+from pipeline.runs import CONFIG, WEIGHTS, Run, find_runs, load_run
+
+PARTS = ("val", "test")
+REPORTS_FOLDER = Path("reports")
+PREDICTIONS = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of an evaluation; `page` is the report."""
+
+    part: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    page: Path
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run has a score."""
+        return all(row.scores for row in self.rows)
+
+    def __str__(self) -> str:
+        is_single = len(self.rows) == 1 and self.rows[0].scores
+        details = [format_scores(self.rows[0]), ""] if is_single else []
+        return "\n".join([format_table(self.rows), "", *details, *self.notes]).rstrip()
+
+
+def evaluate_runs(
+    folders: Sequence[Path | str],
+    part: str = "test",
+    *,
+    out: Path | str | None = None,
+    features: str | None = None,
+    videos: Path | str | None = None,
+    device: str = "auto",
+    batch_size: int = 256,
+    say: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
+    """Score runs on a part of their split, and write predictions.csv, report.json, report.html.
+
+    Each run's predictions go to `<run>/eval/<part>/`, and so does the report of one run; that of
+    several goes to `reports/<name>/`. With `out`, everything goes there. `features` is a store that
+    stands in for the runs' own, `videos` a folder to take frames from. A run that is incomplete or
+    diverged gets a row without a score; one that is damaged raises ValueError. `say` takes a line
+    for each step of the work.
+    """
+    _check_options(part, batch_size)
+    torch_device = choose_device(device)
+    runs = [load_run(folder) for folder in _drop_repeats(folders)]
+    reader = PartReader(part, features)
+    results = []
+    for place, run in enumerate(runs):
+        if state := find_state(run):
+            results.append(describe_run(run, None, state))
+            continue
+        say(f"{run.folder}: scoring the {part} part")
+        predictions = predict(run, reader, batch_size=batch_size, device=torch_device)
+        path = _predictions_path(run, part, out, place if len(runs) > 1 else None)
+        write_predictions(path, predictions)
+        results.append(describe_run(run, *refuse_not_finite(predictions)))
+    out = Path(out) if out is not None else _default_out(runs, part)
+    return _write(results, part, out=out, videos=videos)
+
+
+def evaluate_predictions(
+    files: Sequence[Path | str], part: str, *, out: Path | str, videos: Path | str | None = None
+) -> Evaluation:
+    """As `evaluate_runs`, from files of predictions: no net is built and no features are read.
+
+    The run a file came from is found where the file lies in its folder; without it, the row has no
+    parameters and joins no others.
+    """
+    results = [_describe_file(path, read_predictions(path)) for path in _drop_repeats(files)]
+    return _write(results, part, out=Path(out), videos=videos)
+
+
+def _describe_file(path: Path, predictions: Predictions) -> Result:
+    folder = path.resolve().parent.parent.parent  # <run>/eval/<part>/predictions.csv
+    if (folder / CONFIG).is_file():
+        return describe_run(load_run(folder), *refuse_not_finite(predictions))
+    return Result(str(path), path.parent, None, {}, None, None, *refuse_not_finite(predictions))
+
+
+def _check_options(part: str, batch_size: int) -> None:
+    if part not in PARTS:
+        raise ValueError(f"--part: expected one of {', '.join(PARTS)}, found {part!r}.")
+    if batch_size < 1:
+        raise ValueError(f"--batch-size: expected 1 or more, found {batch_size}.")
+
+
+def _drop_repeats(paths: Sequence[Path | str]) -> list[Path]:
+    return list({Path(path).resolve(): Path(path) for path in paths}.values())
+
+
+def find_state(run: Run) -> str:
+    """Why the run has no net, or ""."""
+    if run.divergence:
+        said = run.divergence.splitlines()[0].removeprefix("Training ").rstrip(".")
+        return said if said.startswith("diverged") else f"diverged: {said}"
+    return "" if run.is_complete else f"not complete: {WEIGHTS} appears when training ends"
+
+
+def refuse_not_finite(predictions: Predictions) -> tuple[Predictions | None, str]:
+    """The predictions, or why they are no answers: a net that diverged in its last step."""
+    num = predictions.num_not_finite
+    if num:
+        return None, f"diverged: {num} of {len(predictions.ids)} answers are NaN or infinite"
+    return predictions, ""
+
+
+def _predictions_path(run: Run, part: str, out: Path | str | None, place: int | None) -> Path:
+    if out is None:
+        return run.folder / "eval" / part / PREDICTIONS
+    return Path(out) / (PREDICTIONS if place is None else f"{place:02d}-{PREDICTIONS}")
+
+
+def _default_out(runs: Sequence[Run], part: str) -> Path:
+    if len(runs) == 1:
+        return runs[0].folder / "eval" / part
+    names = "-".join(sorted({run.model for run in runs}))[:60]
+    which = "\n".join(sorted(str(run.folder.resolve()) for run in runs))
+    digest = hashlib.blake2b(which.encode(), digest_size=3).hexdigest()
+    return REPORTS_FOLDER / f"{names}-{part}-{digest}"
+
+
+def _write(
+    results: Sequence[Result], part: str, *, out: Path, videos: Path | str | None
+) -> Evaluation:
+    rows = make_rows(results)
+    notes = find_notes(rows, part)
+    videos = Path(videos) if videos is not None else None
+    page = write_report(out, rows, part=part, notes=notes, videos=videos)
+    return Evaluation(part, rows, notes, page)
+
+
+def choose_latest(root: Path) -> tuple[Path, tuple[Path, ...]]:
+    """The newest complete run below `root`, and the newer ones that are not complete."""
+    newer: list[Path] = []
+    for folder in find_runs(root):
+        if (folder / WEIGHTS).is_file():
+            return folder, tuple(newer)
+        newer.append(folder)
+    raise ValueError(
+        f"{root}/: expected a complete run, found "
+        + (f"{len(newer)} that are not, such as {newer[0]}" if newer else "no run")
+        + ".\nMake one: python -m train model=np-rnn"
+    )

@@ -1,0 +1,197 @@
+"""The report: one HTML page that needs nothing beside it, and the same for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from eval.predictions.predictions import BY_STEP
+from eval.report.curves import read_curves
+from eval.report.frames import make_strips
+from eval.report.pictures import draw_confusions, draw_curves, draw_intervals
+from eval.scores import tables
+from eval.scores.rows import Row
+from eval.scores.scores import (
+    ClassScore,
+    ClipScore,
+    ConfusedPair,
+    Score,
+    confusions,
+    most_confused,
+    score_classes,
+    worst_clips,
+)
+from pipeline.features import write_text
+from pipeline.tasks import CLASSIFICATION, REGRESSION
+
+PAGE = "report.html"
+MACHINE = "report.json"
+_WORST_ARE = {
+    CLASSIFICATION: "Those whose class got the lowest probability.",
+    REGRESSION: "Those with the largest error.",
+    BY_STEP: "Those with the fewest steps answered rightly.",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of one row below the table; pictures are SVG, "" where there is none."""
+
+    row: Row
+    classes: tuple[ClassScore, ...]
+    pairs: tuple[ConfusedPair, ...]
+    worst: tuple[ClipScore, ...]
+    confusion_picture: Markup
+    curve_pictures: tuple[Markup, ...]
+
+    @property
+    def is_classification(self) -> bool:
+        return bool(self.row.seeds) and self.row.seeds[0].kind == CLASSIFICATION
+
+    @property
+    def is_by_step(self) -> bool:
+        return bool(self.row.seeds) and self.row.seeds[0].kind == BY_STEP
+
+    @property
+    def worst_are(self) -> str:
+        return _WORST_ARE[self.row.seeds[0].kind]
+
+
+def write_report(
+    out: Path, rows: Sequence[Row], *, part: str, notes: Sequence[str], videos: Path | None = None
+) -> Path:
+    """Write report.html and report.json into `out`; the page's path.
+
+    With `videos`, the folder the clips lie in, the worst clips are shown with some of their frames.
+    """
+    sections = make_sections(rows)
+    wanted = {clip.id for section in sections for clip in section.worst}
+    strips = make_strips(videos, sorted(wanted)) if videos is not None else {}
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / MACHINE, json.dumps(_describe(sections, part, notes), indent=1) + "\n")
+    write_text(out / PAGE, _render(sections, part=part, notes=notes, strips=strips))
+    return out / PAGE
+
+
+def make_sections(rows: Sequence[Row]) -> list[Section]:
+    """A section for each row, in their order."""
+    return [_make_section(row, f"row-{place}") for place, row in enumerate(rows, start=1)]
+
+
+def _make_section(row: Row, name: str) -> Section:
+    seeds = row.seeds
+    is_classification = bool(seeds) and seeds[0].kind == CLASSIFICATION
+    logs = [read_curves(result.folder) for result in row.results]
+    curves = (
+        draw_curves(logs, f"{name}-loss", loss=True),
+        draw_curves(logs, f"{name}-scores", loss=False),
+    )
+    matrix = ""
+    if is_classification:
+        matrix = draw_confusions(confusions(seeds), seeds[0].labels, name=f"{name}-confusions")
+    return Section(
+        row=row,
+        classes=score_classes(seeds) if is_classification else (),
+        pairs=most_confused(seeds) if is_classification else (),
+        worst=worst_clips(seeds) if seeds else (),
+        confusion_picture=Markup(matrix),
+        curve_pictures=tuple(Markup(curve) for curve in curves if curve),
+    )
+
+
+def _render(
+    sections: Sequence[Section], *, part: str, notes: Sequence[str], strips: Mapping[str, str]
+) -> str:
+    rows = [section.row for section in sections]
+    scored = [(row.name, row.scores[0]) for row in rows if row.scores]
+    return render_page(
+        "report/report.html",
+        title=_title(rows, part),
+        part=part,
+        headers=tables.make_headers(rows),
+        columns=tables.find_columns(rows),
+        sections=sections,
+        notes=notes,
+        strips=strips,
+        intervals=Markup(draw_intervals(scored, "intervals")) if len(scored) > 1 else "",
+        tables=tables,
+        noun=tables.find_noun(rows),
+        first_figure=len(tables.HEADERS) - tables.NUM_FIGURES,
+    )
+
+
+def render_page(template: str, **context: Any) -> str:
+    """A template, named from eval/ on, as text, everything escaped that is not Markup."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**context)
+
+
+def _title(rows: Sequence[Row], part: str) -> str:
+    what = rows[0].name if len(rows) == 1 else f"{len(rows)} configs"
+    return f"{what}, {part} part"
+
+
+def _describe(sections: Sequence[Section], part: str, notes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "format": "clip scores 1",
+        "part": part,
+        "notes": list(notes),
+        "rows": [describe_row(section) for section in sections],
+    }
+
+
+def describe_row(section: Section) -> dict[str, Any]:
+    """What report.json says of a row."""
+    row = section.row
+    content: dict[str, Any] = {
+        "name": row.name,
+        "runs": [str(result.folder) for result in row.results],
+        "seeds": [result.seed for result in row.results],
+        "state": row.state or "scored",
+        "settings": dict(row.results[0].settings),
+        "num_parameters": row.num_parameters,
+        "multiply_adds_per_step": row.multiply_adds,
+        "train_seconds": row.train_seconds,
+    }
+    if not row.seeds:
+        return content
+    use = row.seeds[0].use
+    return {
+        **content,
+        "scores": {score.name: describe_score(score) for score in row.scores},
+        "clips": {
+            "num_listed": use.num_listed,
+            "num_used": len(use.used),
+            "missing": list(use.missing),
+            "truncated": list(use.truncated),
+        },
+        "classes": [asdict(c) for c in section.classes],
+        "confused": [asdict(pair) for pair in section.pairs],
+        "labels": list(row.seeds[0].labels),
+        "confusions": confusions(row.seeds).tolist() if section.is_classification else None,
+        "worst": [asdict(clip) for clip in section.worst],
+    }
+
+
+def describe_score(score: Score) -> dict[str, Any]:
+    """What report.json says of a score."""
+    return {
+        "value": score.estimate.value,
+        "low": score.estimate.low,
+        "high": score.estimate.high,
+        "floor": score.floor,
+        "of_seeds": list(score.of_seeds),
+        "spread": score.spread,
+    }

@@ -1,0 +1,221 @@
+"""From predictions to scores: of one run, or of several seeds of one config joined."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from eval.predictions.predictions import BY_STEP, Predictions
+from pipeline import metrics
+from pipeline.metrics import Estimate
+from pipeline.tasks import CLASSIFICATION
+
+TOP_K = 5
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score over the seeds given: their mean with its interval, each one's value, the floor.
+
+    `floor` is what the best constant answer reaches on the same clips.
+    """
+
+    name: str
+    estimate: Estimate
+    of_seeds: tuple[float, ...]
+    floor: float
+    is_share: bool = True
+    """In [0, 1], more is better; otherwise an error, less is better."""
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation over seeds; None for one seed."""
+        return float(np.std(self.of_seeds, ddof=1)) if len(self.of_seeds) > 1 else None
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How the clips of one class were answered; `taken_for` is the commonest wrong answer."""
+
+    label: str
+    num_clips: int
+    accuracy: Estimate
+    taken_for: str
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Clips of one class that were answered with another: `num_clips`, a mean over seeds."""
+
+    label: str
+    answer: str
+    num_clips: float
+    share: float
+    """Of the clips of `label`."""
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """A clip, its target, the commonest answer and how good that is.
+
+    Classification: `goodness` is the probability given to the target, a mean over seeds;
+    regression: minus the largest absolute error; steps: the share answered rightly.
+    """
+
+    id: str
+    target: str
+    answer: str
+    goodness: float
+
+
+def score(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
+    """The scores of a run, or of several seeds that answered the same clips; the first leads."""
+    if seeds[0].kind == CLASSIFICATION:
+        return _score_classification(seeds)
+    if seeds[0].kind == BY_STEP:
+        return _score_steps(seeds)
+    return _score_regression(seeds)
+
+
+def _score_classification(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
+    targets, sources = seeds[0].targets, seeds[0].sources
+    top_1, weights = _hits(seeds, k=1), metrics.class_weights(targets)
+    scores = [_share("top-1 accuracy", top_1, sources, floor=metrics.constant_floor(targets))]
+    if len(seeds[0].labels) > TOP_K:
+        floor = metrics.constant_floor(targets, TOP_K)
+        scores.append(_share("top-5 accuracy", _hits(seeds, k=TOP_K), sources, floor=floor))
+    floor = metrics.constant_class_floor(targets)
+    name = "mean per-class accuracy"
+    return (*scores, _share(name, top_1, sources, floor=floor, weights=weights))
+
+
+def _hits(seeds: Sequence[Predictions], *, k: int) -> NDArray[np.bool_]:
+    return np.stack([metrics.top_k_hits(p.scores, p.targets, k) for p in seeds])  # (S, N)
+
+
+def _share(
+    name: str,
+    hits: NDArray[Any],
+    sources: Sequence[str],
+    *,
+    floor: float,
+    weights: NDArray[np.floating] | None = None,
+) -> Score:
+    estimate = metrics.estimate_share(hits, sources, weights)
+    of_seeds = np.average(hits, axis=1, weights=weights)
+    return Score(name, estimate, tuple(map(float, of_seeds)), floor)
+
+
+def _score_steps(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
+    """The shares of steps answered rightly, and the cross entropy: a mean over sequences each.
+
+    Its floor is that of the best constant distribution, the labels' own: their entropy. The share's
+    interval is that of one answer a sequence, so it is rather too wide.
+    """
+    sources, of_labels = seeds[0].sources, seeds[0].targets.mean(axis=0)
+    right = np.stack([p.scores[:, 0] for p in seeds])  # (S, N)
+    entropies = np.stack([-p.scores[:, 1] for p in seeds])
+    entropy = Score(
+        "cross entropy",
+        metrics.estimate_mean(entropies, sources),
+        tuple(map(float, entropies.mean(axis=1))),
+        floor=float(stats.entropy(of_labels)),
+        is_share=False,
+    )
+    name = "share of steps right"
+    return _share(name, right, sources, floor=float(of_labels.max())), entropy
+
+
+def _score_regression(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
+    targets, sources = seeds[0].targets, seeds[0].sources
+    errors = np.stack([np.abs(p.scores - p.targets).max(axis=1) for p in seeds])  # (S, N)
+    squares = np.stack([((p.scores - p.targets) ** 2).mean(axis=1) for p in seeds])
+    mse = Score(
+        "mean squared error",
+        metrics.estimate_mean(squares, sources),
+        tuple(map(float, squares.mean(axis=1))),
+        floor=float(targets.var(axis=0).mean()),
+        is_share=False,
+    )
+    if targets.shape[1] > 1:
+        return (mse,)
+    floor = metrics.constant_within_floor(targets[:, 0])
+    name = f"share with error < {metrics.WITHIN}"
+    return _share(name, errors < metrics.WITHIN, sources, floor=floor), mse
+
+
+def score_classes(seeds: Sequence[Predictions]) -> tuple[ClassScore, ...]:
+    """The accuracy of each class that has clips, in the order of the labels."""
+    first = seeds[0]
+    hits, wrong = _hits(seeds, k=1), confusions(seeds)
+    np.fill_diagonal(wrong, 0)
+    rows = []
+    for place, label in enumerate(first.labels):
+        of_class = np.flatnonzero(first.targets == place)
+        if len(of_class):
+            sources = [first.sources[i] for i in of_class]
+            accuracy = metrics.estimate_share(hits[:, of_class], sources)
+            taken_for = first.labels[wrong[place].argmax()] if wrong[place].any() else ""
+            rows.append(ClassScore(label, len(of_class), accuracy, taken_for))
+    return tuple(rows)
+
+
+def confusions(seeds: Sequence[Predictions]) -> NDArray[np.int64]:
+    """(C, C) numbers of answers, summed over seeds; row: target, column: answer."""
+    num = len(seeds[0].labels)
+    given = [metrics.answers(p.scores, p.targets) for p in seeds]
+    matrices = [
+        metrics.confusion_matrix(answer, p.targets, num)
+        for answer, p in zip(given, seeds, strict=True)
+    ]
+    total: NDArray[np.int64] = np.sum(matrices, axis=0)
+    return total
+
+
+def most_confused(seeds: Sequence[Predictions], most: int = 10) -> tuple[ConfusedPair, ...]:
+    """The pairs (class, wrong answer) with the most clips, most first."""
+    counts, labels = confusions(seeds), seeds[0].labels
+    num_of_class = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(flat), len(labels)) for flat in order if counts.flat[flat] > 0]
+    return tuple(
+        ConfusedPair(
+            labels[row], labels[column], counts[row, column] / len(seeds),
+            counts[row, column] / num_of_class[row],
+        )
+        for row, column in pairs
+    )  # fmt: skip
+
+
+def worst_clips(seeds: Sequence[Predictions], most: int = 10) -> tuple[ClipScore, ...]:
+    """The clips whose target got the lowest probability, or the largest error; worst first.
+
+    Of classified steps the sequences with the fewest answered rightly.
+    """
+    first = seeds[0]
+    if first.kind == CLASSIFICATION:
+        of_seeds = [metrics.target_probabilities(p.scores, p.targets) for p in seeds]
+        given = np.stack([metrics.answers(p.scores, p.targets) for p in seeds])  # (S, N)
+        answers = [first.labels[Counter(column).most_common(1)[0][0]] for column in given.T]
+        targets = [first.labels[target] for target in first.targets]
+    elif first.kind == BY_STEP:
+        of_seeds = [p.scores[:, 0] for p in seeds]
+        answers = targets = [""] * len(first.ids)
+    else:
+        of_seeds = [-np.abs(p.scores - p.targets).max(axis=1) for p in seeds]
+        answers = [_write_numbers(row) for row in np.mean([p.scores for p in seeds], axis=0)]
+        targets = [_write_numbers(row) for row in first.targets]
+    goodness = np.mean(of_seeds, axis=0)
+    order = np.argsort(goodness, kind="stable")[:most]
+    return tuple(ClipScore(first.ids[i], targets[i], answers[i], float(goodness[i])) for i in order)
+
+
+def _write_numbers(row: NDArray[np.floating]) -> str:
+    return " ".join(f"{number:.3f}" for number in row)

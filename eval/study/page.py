@@ -1,0 +1,90 @@
+"""A study as a page, and the same for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from eval.report.report import Section, describe_row, describe_score, make_sections, render_page
+from eval.scores import tables
+from eval.study import table as study_table
+from eval.study.choice import TIE_RULE, NetStudy, Setting
+from eval.study.heat_maps import draw_grids
+from eval.study.paper import TABLE_3, TABLE_3_IS
+from eval.study.study import Study, TestedNet, TestedTask
+from pipeline.features import write_text
+
+PAGE = "study.html"
+MACHINE = "study.json"
+
+
+def write_study(out: Path, study: Study) -> Path:
+    """Write study.html and study.json into `out`; the page's path."""
+    rows = [net.row for task in study.tasks for net in task.nets if net.row is not None]
+    sections = make_sections(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": "study 1",
+        "tie_rule": TIE_RULE,
+        "tasks": [_describe_task(task, sections) for task in study.tasks],
+        "without_score": [{"run": str(p), "why": why} for p, why in study.without_score],
+    }
+    write_text(out / MACHINE, json.dumps(content, indent=1) + "\n")
+    write_text(out / PAGE, _render(study, sections))
+    return out / PAGE
+
+
+def _render(study: Study, sections: list[Section]) -> str:
+    pictures = [
+        [Markup(svg) for svg in draw_grids(task.study, f"grid-{place}")]
+        for place, task in enumerate(study.tasks)
+    ]
+    rows = [section.row for section in sections]
+    return render_page(
+        "study/study.html",
+        title=f"Study of {study.folder.name or study.folder.resolve().name}",
+        study=study,
+        pictures=pictures,
+        sections=sections,
+        strips={},
+        tables=tables,
+        study_table=study_table,
+        noun=tables.find_noun(rows) if rows else "sequences",
+        paper_is=TABLE_3_IS,
+    )
+
+
+def _describe_task(task: TestedTask, sections: list[Section]) -> dict[str, Any]:
+    return {
+        "name": task.study.name,
+        "score": study_table.score_name(task),
+        "notes": list(task.notes),
+        "nets": [_describe_net(tested, task, sections) for tested in task.nets],
+    }
+
+
+def _describe_net(tested: TestedNet, task: TestedTask, sections: list[Section]) -> dict[str, Any]:
+    net, paper = tested.net, TABLE_3.get(tested.net.model) if task.is_papers else None
+    rows = [describe_row(section) for section in sections if section.row is tested.row]
+    return {
+        "model": net.model,
+        "chosen": None if net.chosen is None else study_table.describe_setting(net.chosen, net),
+        "settings": [_describe_setting(setting, net) for setting in net.settings],
+        "test": rows[0] if rows else None,
+        "paper": None if paper is None else {"validation": paper.validation, "test": paper.test},
+    }
+
+
+def _describe_setting(setting: Setting, net: NetStudy) -> dict[str, Any]:
+    return {
+        "setting": study_table.describe_setting(setting, net),
+        "is_chosen": setting is net.chosen,
+        "validation": None if setting.score is None else describe_score(setting.score),
+        "runs": [
+            {"run": str(r.folder), "seed": r.seed, "state": r.state or "scored"}
+            for r in setting.results
+        ],
+    }

@@ -1,0 +1,113 @@
+"""A camera or a stream, watched as it comes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.videos.videos import Classifier
+from pipeline.streaming import StageSeconds, Streamer
+from pipeline.video import VideoError
+from pipeline.video.live import LiveFrames
+
+_REPORT_SECONDS = 1.0
+
+
+class LiveReader:
+    """What a run says of one stream, frame by frame, in memory that does not grow."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._streamer = Streamer(classifier.stepper, classifier.encoder)
+        self._calibration = classifier.calibration
+
+    @property
+    def num_frames(self) -> int:
+        """Frames read so far."""
+        return self._streamer.num_frames
+
+    @property
+    def spent(self) -> StageSeconds:
+        """Where the time went."""
+        return self._streamer.seconds
+
+    def read(self, frame: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Calibrated probabilities (C,) after one more frame, uint8 (H, W, 3) RGB."""
+        scores = self._streamer.push(frame)
+        if not np.isfinite(scores).all():
+            raise ValueError("The net's scores are not finite numbers.")
+        return self._calibration.probabilities(scores)
+
+
+@dataclass(frozen=True)
+class LiveReport:
+    """How a stream went: frames read by the net and dropped, milliseconds a frame by stage."""
+
+    num_read: int
+    num_dropped: int
+    seconds: float
+    decode_ms: float
+    encode_ms: float
+    step_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_read:,} frames read in {self.seconds:.1f} s, {self.num_dropped:,} dropped "
+            f"as they came too late; a frame: decode {self.decode_ms:.3g} ms, "
+            f"CNN {self.encode_ms:.3g} ms, recurrent step {self.step_ms:.3g} ms."
+        )
+
+
+def watch_live(
+    source: str,
+    classifier: Classifier,
+    *,
+    as_json: bool = False,
+    tell: Callable[[str], None] = print,
+) -> LiveReport:
+    """Tell the likeliest label once a second, until the source ends or Ctrl-C."""
+    frames, reader = LiveFrames(source), LiveReader(classifier)
+    start = said = time.perf_counter()
+    shares: NDArray[np.float64] | None = None
+    with frames:
+        try:
+            for frame in frames:
+                shares = reader.read(frame)
+                now = time.perf_counter()
+                if now - said >= _REPORT_SECONDS:
+                    said = now
+                    tell(_describe(shares, classifier.labels, now - start, as_json=as_json))
+        except KeyboardInterrupt:
+            pass  # the way to end a camera
+    if shares is None:
+        raise VideoError(f"{source} gave no frame")
+    seconds = time.perf_counter() - start
+    tell(_describe(shares, classifier.labels, seconds, as_json=as_json))
+    num_steps = max(1, reader.spent.num_steps)
+    return LiveReport(
+        num_read=reader.num_frames,
+        num_dropped=frames.num_dropped,
+        seconds=seconds,
+        decode_ms=1e3 * frames.decode_seconds / max(1, frames.num_decoded),
+        encode_ms=1e3 * reader.spent.encode / num_steps,
+        step_ms=1e3 * reader.spent.step / num_steps,
+    )
+
+
+def describe_report(report: LiveReport, *, as_json: bool) -> str:
+    """The report's last line."""
+    return json.dumps(asdict(report)) if as_json else str(report)
+
+
+def _describe(
+    shares: NDArray[np.float64], labels: tuple[str, ...], seconds: float, *, as_json: bool
+) -> str:
+    best = int(shares.argmax())
+    if as_json:
+        content = {"seconds": round(seconds, 3), "label": labels[best]}
+        return json.dumps({**content, "probability": float(shares[best])})
+    return f"{seconds:7.1f} s  {labels[best]}  {shares[best]:.3f}"

@@ -1,0 +1,231 @@
+"""From a run and raw videos to answers: decode, encode as the run's features were, read."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.predictions.calibration import Calibration, calibrate
+from eval.videos.curve import Curve, CurveReader
+from eval.videos.decoding import Ended, Opened, Piece, VideoFailure, decode_ahead
+from eval.videos.segments import Segment, SegmentReader
+from pipeline.recurrent.stepper import Stepper
+from pipeline.runs import Run, load_net
+from pipeline.streaming import Encoder, load_encoder
+from pipeline.video import DecodeSummary
+
+ASSUMED_FPS = 25.0
+_PROGRESS_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A run that is ready to read videos."""
+
+    run: Run
+    stepper: Stepper
+    encoder: Encoder
+    labels: tuple[str, ...]
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Milliseconds an encoded frame, by stage; decoding goes on beside the rest."""
+
+    decode_ms: float
+    encode_ms: float
+    step_ms: float
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for beside the answer to the whole video."""
+
+    window_seconds: float | None = None
+    carries: bool = False
+    curve: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class VideoAnswer:
+    """What a run says of a video: `probabilities` (C,) after its last frame.
+
+    `num_frames` were decoded, `num_steps` of them read. `notes` tell what is wrong with the file.
+    `segments` and `curve` are there if asked for.
+    """
+
+    path: Path
+    probabilities: NDArray[np.float64]
+    num_frames: int
+    num_steps: int
+    fps: float
+    notes: tuple[str, ...]
+    stages: Stages
+    segments: tuple[Segment, ...] = ()
+    curve: Curve | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.num_frames / self.fps
+
+    def top(self, num: int) -> list[int]:
+        """The places of the `num` likeliest labels, best first."""
+        order = np.argsort(-self.probabilities, kind="stable")
+        return [int(place) for place in order[:num]]
+
+
+def load_classifier(
+    run: Run,
+    *,
+    weights: str | Path | None = None,
+    features: str | None = None,
+    device: str = "auto",
+) -> Classifier:
+    """The run's net, encoder and calibration; ValueError where it cannot read videos.
+
+    `weights` as in `load_encoder`; `features` is a store to calibrate on in place of the run's.
+    """
+    labels = tuple(run.config.get("labels") or ())
+    if not labels:
+        raise ValueError(f"{run.folder} has no labels: choose a run of the task `clips`.")
+    net = load_net(run)
+    encoder = load_encoder(run.provenance, weights=weights, device=device)
+    return Classifier(run, Stepper(net), encoder, labels, calibrate(run, features=features))
+
+
+def read_videos(
+    classifier: Classifier,
+    paths: Sequence[Path],
+    *,
+    wanted: Wanted = Wanted(),
+    num_workers: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[VideoAnswer | VideoFailure]:
+    """An answer, or why there is none, for each path in order; the next are decoded meanwhile."""
+    cores = os.cpu_count() or 1
+    on_cpu = classifier.encoder.backbone.device == "cpu"
+    num_workers = num_workers or max(1, cores // 4 if on_cpu else cores - 1)
+    decoding = decode_ahead(paths, classifier.encoder, num_workers=num_workers)
+    for path, pieces in decoding:
+        reading = _Reading(classifier, wanted)
+        said = time.perf_counter()
+        for piece in pieces:
+            reading.add(piece)
+            if time.perf_counter() - said > _PROGRESS_SECONDS:
+                said = time.perf_counter()
+                say(f"{path}: {reading.num_steps:,} frames read")
+        yield reading.finish(path)
+
+
+def read_video(
+    classifier: Classifier, path: Path, pieces: Iterable[Piece], *, wanted: Wanted = Wanted()
+) -> VideoAnswer | VideoFailure:
+    """The answer to the pieces of one video."""
+    reading = _Reading(classifier, wanted)
+    for piece in pieces:
+        reading.add(piece)
+    return reading.finish(path)
+
+
+class _Reading:
+    """One video being read."""
+
+    def __init__(self, classifier: Classifier, wanted: Wanted) -> None:
+        self._classifier = classifier
+        self._wanted = wanted
+        self._state = classifier.stepper.initial_state()
+        self._scores: NDArray[np.float32] | None = None
+        self._curve = CurveReader() if wanted.curve else None
+        self._segments: SegmentReader | None = None
+        self._encode_seconds = self._step_seconds = 0.0
+        self._is_finite = True
+        self._end: Ended | None = None
+        self._has_fps = True
+        self._fps = ASSUMED_FPS
+
+    @property
+    def num_steps(self) -> int:
+        return self._state.num_steps
+
+    def add(self, piece: Piece) -> None:
+        if isinstance(piece, Opened):
+            self._open(piece)
+        elif isinstance(piece, Ended):
+            self._end = piece
+        else:
+            start = time.perf_counter()
+            features = self._classifier.encoder.encode_crops(piece)
+            self._encode_seconds += time.perf_counter() - start
+            self._is_finite = self._is_finite and bool(np.isfinite(features).all())
+            for row in features if self._is_finite else ():
+                self._step(row)
+
+    def _open(self, opened: Opened) -> None:
+        self._has_fps = opened.fps > 0
+        self._fps = opened.fps if self._has_fps else ASSUMED_FPS
+        if self._wanted.window_seconds is None:
+            return
+        stride = self._classifier.encoder.spec.stride
+        self._segments = SegmentReader(
+            self._classifier.stepper,
+            self._classifier.labels,
+            calibration=self._classifier.calibration,
+            num_steps=max(1.0, self._wanted.window_seconds * self._fps / stride),
+            carries=self._wanted.carries,
+        )
+
+    def _step(self, features: NDArray[Any]) -> None:
+        start = time.perf_counter()
+        self._scores, self._state = self._classifier.stepper.step(features, self._state)
+        self._step_seconds += time.perf_counter() - start
+        if self._segments is not None:
+            self._segments.add(features)
+        if self._curve is not None:
+            self._curve.add(self._scores, self._state.hidden)
+
+    def finish(self, path: Path) -> VideoAnswer | VideoFailure:
+        assert self._end is not None
+        summary = self._end.summary
+        if summary is None:
+            return VideoFailure(path, self._end.reason)
+        if not self._is_finite:
+            return VideoFailure(path, "its features are not finite numbers")
+        if self._scores is None or not np.isfinite(self._scores).all():
+            return VideoFailure(path, "the net's scores are not finite numbers")
+        return self._answer(path, self._scores, summary)
+
+    def _answer(
+        self, path: Path, scores: NDArray[np.float32], summary: DecodeSummary
+    ) -> VideoAnswer:
+        assert self._end is not None
+        calibration, num = self._classifier.calibration, self.num_steps
+        step_seconds = self._classifier.encoder.spec.stride / self._fps
+        end_seconds = summary.num_decoded / self._fps
+        notes = [summary.problem] if summary.problem else []
+        if not self._has_fps:
+            notes.append(f"no frame rate in the file: {ASSUMED_FPS:g} a second assumed")
+        segments = self._segments and self._segments.finish(
+            step_seconds=step_seconds, end_seconds=end_seconds
+        )
+        seconds = (self._end.decode_seconds, self._encode_seconds, self._step_seconds)
+        return VideoAnswer(
+            path=path,
+            probabilities=calibration.probabilities(scores),
+            num_frames=summary.num_decoded,
+            num_steps=num,
+            fps=self._fps,
+            notes=tuple(notes),
+            stages=Stages(*(1e3 * spent / num for spent in seconds)),
+            segments=segments or (),
+            curve=None
+            if self._curve is None
+            else self._curve.finish(calibration, step_seconds=step_seconds),
+        )

@@ -1,0 +1,251 @@
+"""A page for a video: the video, what the net thought at every moment of it, and its frames."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from eval.report.pictures import COLOURS
+from eval.report.report import render_page
+from eval.videos.answers import show_path
+from eval.videos.curve import Curve
+from eval.videos.segments import Segment
+from eval.videos.videos import Classifier, VideoAnswer
+from pipeline.features import write_text
+from pipeline.video import read_frames
+from pipeline.video.web import encode_web_video
+
+PAGE = "videos/watch.html"
+INDEX = "videos/watch_index.html"
+# Dashes tell curves apart without colour.
+DASHES = ("", "7 3", "2 3")
+_LEAST_PEAK = 0.01  # a curve below it would lie on the axis
+_STRIP_FRAMES = 10
+_STRIP_HEIGHT_PIXELS = 72
+_BAND_COLUMNS = 1000
+_PLAYED = (".m4v", ".mov", ".mp4", ".webm")
+
+
+@dataclass(frozen=True)
+class StripFrame:
+    """A small picture at a moment of the video, as a data URI."""
+
+    seconds: float
+    source: str
+
+
+@dataclass(frozen=True)
+class DrawnCurve:
+    """A label's probability over time: points of a polyline in 1000 x 200."""
+
+    label: str
+    colour: str
+    dash: str
+    points: str
+
+
+def write_pages(out: Path, answers: Sequence[VideoAnswer], classifier: Classifier) -> list[Path]:
+    """Write `out` for one video; for several `out` as an index and a page each in `<out>-pages/`.
+
+    The pages written, the one to open first.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if len(answers) == 1:
+        write_text(out, make_page(answers[0], classifier, page=out))
+        return [out]
+    folder = out.with_name(f"{out.stem}-pages")
+    folder.mkdir(exist_ok=True)
+    pages = []
+    for place, answer in enumerate(answers, start=1):
+        page = folder / f"{place:03d}.html"
+        write_text(page, make_page(answer, classifier, page=page))
+        pages.append(page)
+    links = [
+        (f"{folder.name}/{page.name}", show_path(answer.path), *_describe_top(answer, classifier))
+        for page, answer in zip(pages, answers, strict=True)
+    ]
+    title = f"{len(answers)} videos"
+    about = str(classifier.calibration)
+    write_text(out, render_page(INDEX, title=title, links=_quote(links), calibration=about))
+    return [out, *pages]
+
+
+def _quote(links: Sequence[tuple[str, str, str, float]]) -> list[tuple[str, str, str, float]]:
+    return [(quote(href), *rest) for href, *rest in links]  # type: ignore[misc]
+
+
+def _describe_top(answer: VideoAnswer, classifier: Classifier) -> tuple[str, float]:
+    (best,) = answer.top(1)
+    return classifier.labels[best], float(answer.probabilities[best])
+
+
+def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None) -> str:
+    """The page of an answer with a curve, self-contained.
+
+    A video that would be too large is left where it is: the page, to be written to `page`, links
+    to it if browsers play its kind.
+    """
+    assert answer.curve is not None
+    labels, curve = classifier.labels, answer.curve
+    shown = _choose_labels(curve)
+    video, strip = _read_pictures(answer)
+    source, why = _find_source(answer, video, page)
+    best = answer.top(1)[0]
+    stretches = find_stretches(curve, labels, end_seconds=answer.seconds)
+    return render_page(
+        PAGE,
+        title=answer.path.name and show_path(Path(answer.path.name)),
+        model=classifier.stepper.spec.name,
+        run=classifier.run.folder.name,
+        calibration=str(classifier.calibration),
+        notes=answer.notes,
+        num_frames=f"{answer.num_frames:,}",
+        seconds=answer.seconds,
+        top=[{"label": labels[best], "probability": answer.probabilities[best]}],
+        source=source,
+        why_no_video=why,
+        curves=_draw_curves(curve, labels, shown, end_seconds=answer.seconds),
+        moments=curve.seconds,
+        strip=strip,
+        band=_draw_band(curve.hidden),
+        num_units=curve.hidden.shape[1],
+        stretches=stretches,
+        description=_describe(stretches),
+        thoughts=_write_thoughts(curve, labels, shown, total=answer.seconds),
+    )
+
+
+def find_stretches(
+    curve: Curve, labels: Sequence[str], *, end_seconds: float
+) -> tuple[Segment, ...]:
+    """Where one label was the likeliest, with its probability at the end of the stretch."""
+    best = curve.probabilities.argmax(axis=1)
+    starts = [0, *(np.flatnonzero(np.diff(best)) + 1).tolist()]
+    ends = [*starts[1:], len(best)]
+    return tuple(
+        Segment(
+            float(curve.seconds[start]),
+            float(curve.seconds[end]) if end < len(best) else end_seconds,
+            labels[best[start]],
+            float(curve.probabilities[end - 1, best[start]]),
+        )
+        for start, end in zip(starts, ends, strict=True)
+    )
+
+
+def _choose_labels(curve: Curve) -> list[int]:
+    """The places of the labels that are drawn, the likeliest at the end first."""
+    peaks = curve.probabilities.max(axis=0)
+    first, *rest = np.argsort(-peaks, kind="stable")[: len(COLOURS)].tolist()
+    chosen = [first, *(place for place in rest if peaks[place] >= _LEAST_PEAK)]
+    return sorted(chosen, key=lambda p: -curve.probabilities[-1, p])
+
+
+def _draw_curves(
+    curve: Curve, labels: Sequence[str], shown: Sequence[int], *, end_seconds: float
+) -> list[DrawnCurve]:
+    # A frame's answer holds until the next frame's.
+    seconds = np.append(curve.seconds, end_seconds) / max(end_seconds, 1e-9)
+    drawn = []
+    for place, label in enumerate(shown):
+        shares = np.append(curve.probabilities[:, label], curve.probabilities[-1, label])
+        points = " ".join(
+            f"{1000 * x:.1f},{200 * (1 - y):.1f}" for x, y in zip(seconds, shares, strict=True)
+        )
+        dash = DASHES[place % len(DASHES)]
+        drawn.append(DrawnCurve(labels[label], COLOURS[place], dash, points))
+    return drawn
+
+
+def _write_thoughts(
+    curve: Curve, labels: Sequence[str], shown: Sequence[int], *, total: float
+) -> Markup:
+    """What the page's program reads: the labels that are shown, or the likeliest at some moment."""
+    told = list(dict.fromkeys([*shown, *curve.probabilities.argmax(axis=1).tolist()]))
+    content = {
+        "labels": [labels[place] for place in told],
+        "seconds": np.round(curve.seconds, 4).tolist(),
+        "shares": [np.round(curve.probabilities[:, place], 4).tolist() for place in told],
+        "total": total,
+    }
+    return Markup(json.dumps(content).replace("<", "\\u003c"))
+
+
+def _describe(stretches: Sequence[Segment]) -> str:
+    told = [
+        f"{s.label} from {s.start_seconds:.1f} to {s.end_seconds:.1f} seconds"
+        for s in stretches[:6]
+    ]
+    more = f"; and {len(stretches) - 6} more stretches" if len(stretches) > 6 else ""
+    return f"Class probabilities over time. Likeliest: {'; '.join(told)}{more}. A table follows."
+
+
+def _read_pictures(answer: VideoAnswer) -> tuple[tuple[str, bytes] | None, list[StripFrame]]:
+    """The video as browsers play it, None if too large, and frames for the strip; one decoding."""
+    wanted = np.linspace(0, answer.num_frames - 1, min(_STRIP_FRAMES, answer.num_frames))
+    places = set(np.round(wanted).astype(int).tolist())
+    strip: list[StripFrame] = []
+
+    def read() -> Iterator[NDArray[np.uint8]]:
+        index = 0
+        for piece in read_frames(answer.path, chunk_frames=8):
+            for frame in piece:
+                if index in places:
+                    strip.append(StripFrame(index / answer.fps, _encode_frame(frame)))
+                yield frame
+                index += 1
+
+    frames = read()
+    video = encode_web_video(frames, fps=answer.fps)
+    for _ in frames:  # what is left, for the strip
+        pass
+    return video, strip
+
+
+def _find_source(
+    answer: VideoAnswer, video: tuple[str, bytes] | None, page: Path | None
+) -> tuple[str, str]:
+    """The address of the video, or "" and why there is none."""
+    if video is not None:
+        kind, content = video
+        return f"data:{kind};base64,{base64.b64encode(content).decode()}", ""
+    if page is not None and answer.path.suffix.lower() in _PLAYED:
+        relative = os.path.relpath(answer.path.absolute(), page.absolute().parent)
+        return quote(Path(relative).as_posix()), ""
+    return "", "The video is too large for this page, and of a kind that browsers do not play."
+
+
+def _encode_frame(frame: NDArray[np.uint8]) -> str:
+    height, width = frame.shape[:2]
+    size = (max(1, round(width * _STRIP_HEIGHT_PIXELS / height)), _STRIP_HEIGHT_PIXELS)
+    small = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
+    return _write_image(small, "JPEG", quality=75)
+
+
+def _draw_band(hidden: NDArray[np.float32]) -> str:
+    """A PNG with a row a unit and time to the right, "" without units."""
+    if hidden.shape[1] == 0:
+        return ""
+    thinned = hidden[:: max(1, len(hidden) // _BAND_COLUMNS)].T
+    sizes = np.abs(thinned)
+    shares = sizes / np.maximum(sizes.max(axis=1, keepdims=True), 1e-9)
+    return _write_image(Image.fromarray((255 * (1 - shares)).astype(np.uint8)), "PNG")
+
+
+def _write_image(image: Image.Image, form: str, **options: Any) -> str:
+    stream = io.BytesIO()
+    image.save(stream, format=form, **options)
+    kind = form.lower()
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
