@@ -192,7 +192,7 @@ def score_pairs(predictions: Predictions) -> tuple[Estimate, int]:
 
 def describe_pairs(evaluation: Evaluation) -> str:
     """A table of how well each run tells the two of a pair apart, and what it shows."""
-    from eval.scores.tables import align
+    from eval.pages.text import align
 
     scores = {row.name: score_pairs(row.seeds[0]) for row in evaluation.rows if row.seeds}
     table = [["model", "pair accuracy", "95 % interval", "floor", "clips"]]

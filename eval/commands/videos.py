@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from eval.pages.text import show_path
 from eval.serve.app import LOOPBACK, Limits, serve
-from eval.videos.answers import format_answer, format_csv, format_json, show_path
+from eval.videos.answers import format_answer, format_csv, format_json
 from eval.videos.decoding import VideoFailure, find_videos
 from eval.videos.live import describe_report, watch_live
 from eval.videos.segments import WINDOW_SECONDS

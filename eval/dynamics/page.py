@@ -17,7 +17,7 @@ from eval.dynamics.dynamics import NUM_JACOBIANS, Dynamics, Moment, draw_portrai
 from eval.dynamics.findings import Finding, find_all
 from eval.dynamics.pictures import draw_lines, draw_spectra
 from eval.dynamics.pictures import draw_portraits as draw_portrait_picture
-from eval.report.report import render_page
+from eval.pages.rendering import render_page
 from pipeline.features import write_text
 
 PAGE = "dynamics.html"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eval.dynamics.dynamics import Moment
 from eval.dynamics.measures import PHASE_CASES
-from eval.report.pictures import ACCENT, COLOURS, INK, STYLE, make_axes, set_log_scale, to_svg
+from eval.pages.svg import ACCENT, COLOURS, INK, STYLE, make_axes, set_log_scale, to_svg
 
 _MOST = 1.6  # of a state in a phase portrait; a diverging one leaves the picture
 _LOG_RANGE = (1e-200, 1e200)  # with margins and ticks still floats

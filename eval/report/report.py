@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from eval.pages import text
+from eval.pages.rendering import render_page
 from eval.predictions.predictions import BY_STEP
 from eval.report.curves import read_curves
 from eval.report.frames import make_strips
@@ -121,21 +122,10 @@ def _render(
         strips=strips,
         intervals=Markup(draw_intervals(scored, "intervals")) if len(scored) > 1 else "",
         tables=tables,
+        text=text,
         noun=tables.find_noun(rows),
         first_figure=len(tables.HEADERS) - tables.NUM_FIGURES,
     )
-
-
-def render_page(template: str, **context: Any) -> str:
-    """A template, named from eval/ on, as text, everything escaped that is not Markup."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**context)
 
 
 def _title(rows: Sequence[Row], part: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eval.pages.text import align, write_count, write_seconds
 from eval.scores.rows import Row
 from eval.scores.scores import Score
 
@@ -71,22 +72,6 @@ def write_interval(score: Score) -> str:
     return f"[{low}, {high}]"
 
 
-def write_count(num: int | None) -> str:
-    return "" if num is None else f"{num:,}"
-
-
-def write_seconds(seconds: float | None) -> str:
-    """A duration for people: `8.4 s`, `12 min 5 s`, `3 h 20 min`."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
 def find_columns(rows: Sequence[Row]) -> tuple[int, ...]:
     """The places of the columns in which some row has something to say."""
     cells = [make_cells(row) for row in rows]
@@ -127,16 +112,3 @@ def format_scores(row: Row) -> str:
         f"missing, {len(use.truncated):,} of the used truncated"
     )
     return "\n".join([*align(table, [False, True, False, True, True]), counts])
-
-
-def align(table: Sequence[Sequence[str]], to_right: Sequence[bool]) -> list[str]:
-    """The lines of a table whose first line is the header, with a rule below it."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, to_right, strict=False)
-        ).rstrip()
-        for line in table
-    ]
-    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]

@@ -15,8 +15,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from eval.report.pictures import COLOURS
-from eval.report.report import render_page
+from eval.pages.rendering import render_page
+from eval.pages.svg import COLOURS
 from eval.serve.camera import CameraRoutes, Cameras
 from eval.serve.http import RequestError, tell_error
 from eval.serve.video import Limits, VideoRoutes

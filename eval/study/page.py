@@ -8,7 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from eval.report.report import Section, describe_row, describe_score, make_sections, render_page
+from eval.pages import text
+from eval.pages.rendering import render_page
+from eval.report.report import Section, describe_row, describe_score, make_sections
 from eval.scores import tables
 from eval.study import table as study_table
 from eval.study.choice import TIE_RULE, NetStudy, Setting
@@ -51,6 +53,7 @@ def _render(study: Study, sections: list[Section]) -> str:
         sections=sections,
         strips={},
         tables=tables,
+        text=text,
         study_table=study_table,
         noun=tables.find_noun(rows) if rows else "sequences",
         paper_is=TABLE_3_IS,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from eval.pages.text import align, write_count
 from eval.scores.rows import mark_budget
-from eval.scores.tables import align, write_count, write_interval, write_value
+from eval.scores.tables import write_interval, write_value
 from eval.study.choice import DROPOUT, LEARNING_RATE, TIE_RULE, NetStudy, Setting
 from eval.study.paper import TABLE_3
 from eval.study.study import Study, TestedNet, TestedTask

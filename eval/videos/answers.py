@@ -6,22 +6,14 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from eval.scores.tables import align
+from eval.pages.text import align, show_path
 from eval.videos.decoding import VideoFailure
 from eval.videos.videos import Classifier, VideoAnswer
 
 FORMATS = ("table", "csv", "json")
-
-
-def show_path(path: Path) -> str:
-    """The path as it can be printed: whatever bytes the name holds, in one line."""
-    text = os.fsencode(path).decode("utf-8", errors="replace")
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def format_answer(answer: VideoAnswer, labels: Sequence[str], *, top: int) -> str:

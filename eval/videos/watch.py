@@ -17,9 +17,9 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from eval.report.pictures import COLOURS
-from eval.report.report import render_page
-from eval.videos.answers import show_path
+from eval.pages.rendering import render_page
+from eval.pages.svg import COLOURS
+from eval.pages.text import show_path
 from eval.videos.curve import Curve
 from eval.videos.segments import Segment
 from eval.videos.videos import Classifier, VideoAnswer
