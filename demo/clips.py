@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.features import write_text
+from pipeline.files import write_text
 from pipeline.video import Frame, write_video
 
 PAIRS = (("Grows", "Shrinks"), ("Brightens", "Darkens"))

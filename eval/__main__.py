@@ -11,7 +11,6 @@ from eval.commands import export as shipping
 from eval.commands import videos as own_videos
 from eval.dynamics.dynamics import compute_dynamics
 from eval.dynamics.page import format_dynamics, write_dynamics
-from eval.predictions.predict import DEVICES
 from eval.report.evaluate import (
     PARTS,
     Evaluation,
@@ -23,6 +22,7 @@ from eval.study.page import write_study
 from eval.study.study import OUT, study_runs
 from eval.study.table import format_study
 from pipeline.console import OK, SOME_FAILED, run_command
+from pipeline.devices import DEVICES
 from pipeline.runs import load_run
 
 RUNS_FOLDER = Path("runs")

@@ -24,8 +24,8 @@ from pipeline.features import (
     claim_store,
     read_shard,
     write_index,
-    write_text,
 )
+from pipeline.files import write_text
 
 PROBLEMS = "problems.csv"
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.clips import Clip
-from pipeline.features import read_shard, write_text
+from pipeline.features import read_shard
+from pipeline.files import write_text
 
 PLAN = "plan.json"
 CLIPS_PER_SHARD = 32

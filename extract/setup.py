@@ -14,10 +14,10 @@ from pipeline.backbones import (
     has_compiler,
     load_backbone,
     prepare,
-    resolve_device,
     resolve_dtype,
 )
 from pipeline.clips import Clip
+from pipeline.devices import resolve_device
 from pipeline.features import SPEC, FeatureSpec, read_spec
 from pipeline.video import VideoError, read_header
 

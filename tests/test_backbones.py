@@ -20,10 +20,11 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from pipeline.backbones import backbone as backbones
-from pipeline.backbones import load_backbone, prepare, resolve_device, resolve_dtype
+from pipeline.backbones import load_backbone, prepare, resolve_dtype
 from pipeline.backbones.bvlc_googlenet import ResponseNorm
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.backbones.weights import digest
+from pipeline.devices import resolve_device
 
 
 def draw_frames(num_frames: int, *, height: int = 60, width: int = 80, seed: int = 0) -> Tensor:
@@ -266,7 +267,7 @@ def test_the_description_names_every_step() -> None:
     [("gogglenet", "googlenet"), ("bvlc", "bvlc-googlenet"), ("timm/resnet_18", "resnet18")],
 )
 def test_an_unknown_name_gets_the_nearest_one(name: str, nearest: str) -> None:
-    with pytest.raises(ValueError, match=f"Nearest: '{nearest}'"):
+    with pytest.raises(ValueError, match=f"Did you mean {nearest}"):
         load_backbone(name, weights="random")
 
 
@@ -296,5 +297,5 @@ def test_auto_dtype_follows_the_processor(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_native)
     assert resolve_dtype("auto", "cpu") == expected
     assert resolve_dtype("float32", "cpu") == "float32"
-    with pytest.raises(ValueError, match="Nearest: 'float32'"):
+    with pytest.raises(ValueError, match="Did you mean float32"):
         resolve_dtype("float23", "cpu")

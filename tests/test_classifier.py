@@ -273,14 +273,14 @@ def test_autocast_leaves_the_recurrence_in_float32(name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "np-rn"}, "net is 'np-rn'; expected one of: np-rnn, .*Did you mean 'np-rnn'"),
+        ({"name": "np-rn"}, "model: expected one of np-rnn, .*found 'np-rn'. Did you mean np-rnn"),
         ({"hidden_size": 0}, "hidden_size is 0; expected a whole number of at least 1"),
         ({"input_size": 2.0}, "input_size is 2.0; expected a whole number"),
-        ({"input_scale": "N"}, "input_scale is 'N'; expected one of: fan-in, hidden"),
-        ({"readout": "first"}, "readout is 'first'; expected one of: last, mean, all"),
+        ({"input_scale": "N"}, "model.input_scale: expected one of fan-in, hidden, found 'N'"),
+        ({"readout": "first"}, "model.readout: expected one of last, mean, all, found 'first'"),
         ({"dropout": 1.0}, r"dropout is 1.0; expected a share in \[0, 1\)"),
         ({"dropout": 0.0, "dropout_means": "kept"}, r"dropout is 0.0; expected .* \(0, 1\]"),
-        ({"h0": "one"}, "h0 is 'one'; expected one of: zero, learned"),
+        ({"h0": "one"}, "model.h0: expected one of zero, learned, found 'one'"),
         ({"forget_bias": 2.0}, "forget_bias is 2.0, which has no effect on np-rnn.*default, 1.0"),
         ({"name": "gru", "input_scale": "hidden"}, "input_scale is 'hidden', which has no effect"),
         ({"name": "mean-pool", "hidden_size": 50}, "hidden_size is 50, which has no effect"),

@@ -292,5 +292,5 @@ def test_what_does_not_fit_is_refused() -> None:
     for message, problem in refused.items():
         with pytest.raises(ValueError, match=message):
             run(problem)
-    with pytest.raises(ValueError, match="readout is 'mean'"):
+    with pytest.raises(ValueError, match="readout: expected one of last, all, found 'mean'"):
         run(good, readout="mean")

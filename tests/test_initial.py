@@ -172,7 +172,7 @@ def test_readout_weights_have_the_deviation_of_glorot() -> None:
 
 
 def test_an_unknown_input_scale_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'fan-out'; expected one of: fan-in, hidden"):
+    with pytest.raises(ValueError, match="expected one of fan-in, hidden, found 'fan-out'"):
         initial.input_weights(4, 4, _generator(0), scale="fan-out")
 
 

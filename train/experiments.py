@@ -8,9 +8,10 @@ Talathi & Vartak 2015, "Improving performance of recurrent neural network with R
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
+
+from pipeline.choices import suggest
 
 _PREFIX = "+experiment="
 _MODELS = Path(__file__).parent / "conf" / "model"
@@ -141,8 +142,8 @@ def _expand(name: str) -> list[str]:
 
 def _unknown(name: str) -> ValueError:
     known = [*PROTOCOLS, *paper_experiments()]
-    near = get_close_matches(name, known, n=1, cutoff=0)
     return ValueError(
         f"+experiment={name}: expected one of {', '.join(PROTOCOLS)}, or one of them with a net "
-        f"and a number, such as addition-np-rnn-400. Did you mean {near[0]}?"
+        f"and a number, such as addition-np-rnn-400."
+        f"{suggest(name, known)}"
     )

@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
+from pipeline.files import write_text
 from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
 from pipeline.recurrent.spec import NetSpec, multiply_adds_per_step
 from pipeline.runs import (
@@ -145,7 +146,7 @@ def _fit(training: Training, folder: Path) -> None:
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
     except DivergedError as error:
-        (folder / DIVERGED).write_text(f"{error}\n")
+        write_text(folder / DIVERGED, f"{error}\n")
         print(f"{folder}: {error}", file=sys.stderr)
         return
     if training.trainer.keep == "best":

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from pipeline.choices import check_choice
+
 OPTIMIZERS = ("rmsprop", "sgd", "adam")
 
 
@@ -24,8 +26,8 @@ class OptimizerSpec:
     decay: float | None = None
 
     def __post_init__(self) -> None:
-        _check_choice("optimizer.name", self.name, OPTIMIZERS)
-        _check_choice("optimizer.clip_by", self.clip_by, ("norm", "value"))
+        check_choice("optimizer.name", self.name, OPTIMIZERS)
+        check_choice("optimizer.clip_by", self.clip_by, ("norm", "value"))
         for name, number in (("lr", self.lr), ("clip", self.clip)):
             if number is not None and not (math.isfinite(number) and number > 0):
                 raise ValueError(f"optimizer.{name}: expected a number above 0, found {number}.")
@@ -97,8 +99,8 @@ class TrainerSpec:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"trainer.batch_size: expected 1 or more, found {self.batch_size}.")
-        _check_choice("trainer.loss_over_batch", self.loss_over_batch, ("mean", "sum"))
-        _check_choice("trainer.keep", self.keep, ("best", "last"))
+        check_choice("trainer.loss_over_batch", self.loss_over_batch, ("mean", "sum"))
+        check_choice("trainer.keep", self.keep, ("best", "last"))
         if not isinstance(self.num_workers, int) or self.num_workers < 0:
             raise ValueError(f"trainer.num_workers: expected 0 or more, found {self.num_workers}.")
         if self.updates_per_step != "auto" and not isinstance(self.updates_per_step, int):
@@ -111,8 +113,3 @@ class TrainerSpec:
                 f"trainer.accelerator={self.accelerator}, but PyTorch finds no CUDA device.\n"
                 f"Pass trainer.accelerator=cpu, or install a driver and a CUDA build of PyTorch."
             )
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {value!r}.")

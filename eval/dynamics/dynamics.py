@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.dynamics import measures as dyn
-from eval.predictions.predict import PartReader
-from eval.report.evaluate import find_state
+from eval.predictions.predict import PartReader, find_state
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.runs import Run, load_net
 from pipeline.sequences import SequenceBatch

@@ -18,7 +18,7 @@ from eval.dynamics.findings import Finding, find_all
 from eval.dynamics.pictures import draw_lines, draw_spectra
 from eval.dynamics.pictures import draw_portraits as draw_portrait_picture
 from eval.pages.rendering import render_page
-from pipeline.features import write_text
+from pipeline.files import write_text
 
 PAGE = "dynamics.html"
 MACHINE = "dynamics.json"

@@ -17,7 +17,8 @@ from eval.export.graphs import build_step, build_whole, state_names
 from eval.export.quantise import Loss, measure_loss, quantise
 from eval.predictions.calibration import Calibration, calibrate
 from eval.predictions.predict import PartReader
-from pipeline.features import FeatureSpec, write_text
+from pipeline.features import FeatureSpec
+from pipeline.files import replacing, write_text
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.runs import Run, load_net
 from pipeline.sequences import SequenceBatch, make_loader
@@ -159,9 +160,8 @@ def read_test(run: Run, features: str | None = None) -> list[SequenceBatch]:
 def _write(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, model in models.items():
-        part = folder / f"{name}.part"
-        onnx.save(model, part)
-        part.replace(folder / name)
+        with replacing(folder / name) as part:
+            onnx.save(model, part)
     return {name: (folder / name).stat().st_size for name in models}
 
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from eval.predictions.predict import PartReader, choose_device, predict
+from eval.predictions.predict import PartReader, predict
 from eval.predictions.predictions import Predictions
-from pipeline.features import write_text
+from pipeline.devices import resolve_device
+from pipeline.files import write_text
 from pipeline.runs import WEIGHTS, Run
 from pipeline.tasks import CLASSIFICATION
 
@@ -96,7 +97,10 @@ def calibrate(run: Run, *, features: str | None = None) -> Calibration:
         return kept
     try:
         predictions = predict(
-            run, PartReader("val", features), batch_size=256, device=choose_device("auto")
+            run,
+            PartReader("val", features),
+            batch_size=256,
+            device=resolve_device("auto"),
         )
     except (ValueError, OSError) as error:
         return Calibration(reason=f"the validation part cannot be read ({_first_line(error)})")

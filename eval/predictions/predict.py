@@ -16,23 +16,9 @@ from torch import Tensor
 from eval.predictions.predictions import Predictions
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.spec import NetSpec
-from pipeline.runs import Run, load_net
+from pipeline.runs import WEIGHTS, Run, load_net
 from pipeline.sequences import SequenceSet, make_loader
 from pipeline.tasks import NOT_SCORED, Task, make_task
-
-DEVICES = ("auto", "cpu", "cuda")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called `cpu`, `cuda`, or `auto`: cuda where there is one."""
-    if name not in DEVICES:
-        raise ValueError(f"--device: expected one of {', '.join(DEVICES)}, found {name!r}.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "--device cuda: expected a CUDA device, found none that torch can use.\n"
-            "Pass --device cpu, or leave it at auto."
-        )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 @dataclass
@@ -106,7 +92,15 @@ def _refuse_leak(run: Run, task: Task, part: str) -> None:
         )
 
 
-def predict(run: Run, reader: PartReader, *, batch_size: int, device: torch.device) -> Predictions:
+def find_state(run: Run) -> str:
+    """Why the run has no net, or ""."""
+    if run.divergence:
+        said = run.divergence.splitlines()[0].removeprefix("Training ").rstrip(".")
+        return said if said.startswith("diverged") else f"diverged: {said}"
+    return "" if run.is_complete else f"not complete: {WEIGHTS} appears when training ends"
+
+
+def predict(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Predictions:
     """What the run's net answers on the reader's part. ValueError where the run has no net."""
     net = load_net(run)
     task, sequences = reader.read(run)
@@ -129,7 +123,7 @@ def _label_outputs(task: Task, *, spec: NetSpec) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def compute_scores(
-    net: SequenceNet, sequences: SequenceSet, *, batch_size: int, device: torch.device
+    net: SequenceNet, sequences: SequenceSet, *, batch_size: int, device: str
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Scores (N, C) and targets of all sequences, in the order of the set.
 

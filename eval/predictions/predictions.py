@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.features import write_text
+from pipeline.files import write_text
 from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
 
 USED, TRUNCATED, MISSING = "used", "truncated", "missing"

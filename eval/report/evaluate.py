@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.predictions.predict import PartReader, choose_device, predict
+from eval.predictions.predict import PartReader, find_state, predict
 from eval.predictions.predictions import Predictions, read_predictions, write_predictions
 from eval.report.report import write_report
 from eval.scores.notes import find_notes
 from eval.scores.rows import Result, Row, describe_run, make_rows
 from eval.scores.tables import format_scores, format_table
+from pipeline.devices import resolve_device
 from pipeline.runs import CONFIG, WEIGHTS, Run, find_runs, load_run
 
 PARTS = ("val", "test")
@@ -60,7 +61,7 @@ def evaluate_runs(
     for each step of the work.
     """
     _check_options(part, batch_size)
-    torch_device = choose_device(device)
+    resolved = resolve_device(device)
     runs = [load_run(folder) for folder in _drop_repeats(folders)]
     reader = PartReader(part, features)
     results = []
@@ -69,7 +70,7 @@ def evaluate_runs(
             results.append(describe_run(run, None, state))
             continue
         say(f"{run.folder}: scoring the {part} part")
-        predictions = predict(run, reader, batch_size=batch_size, device=torch_device)
+        predictions = predict(run, reader, batch_size=batch_size, device=resolved)
         path = _predictions_path(run, part, out, place if len(runs) > 1 else None)
         write_predictions(path, predictions)
         results.append(describe_run(run, *refuse_not_finite(predictions)))
@@ -105,14 +106,6 @@ def _check_options(part: str, batch_size: int) -> None:
 
 def _drop_repeats(paths: Sequence[Path | str]) -> list[Path]:
     return list({Path(path).resolve(): Path(path) for path in paths}.values())
-
-
-def find_state(run: Run) -> str:
-    """Why the run has no net, or ""."""
-    if run.divergence:
-        said = run.divergence.splitlines()[0].removeprefix("Training ").rstrip(".")
-        return said if said.startswith("diverged") else f"diverged: {said}"
-    return "" if run.is_complete else f"not complete: {WEIGHTS} appears when training ends"
 
 
 def refuse_not_finite(predictions: Predictions) -> tuple[Predictions | None, str]:

@@ -28,7 +28,7 @@ from eval.scores.scores import (
     score_classes,
     worst_clips,
 )
-from pipeline.features import write_text
+from pipeline.files import write_text
 from pipeline.tasks import CLASSIFICATION, REGRESSION
 
 PAGE = "report.html"

@@ -17,7 +17,7 @@ from eval.study.choice import TIE_RULE, NetStudy, Setting
 from eval.study.heat_maps import draw_grids
 from eval.study.paper import TABLE_3, TABLE_3_IS
 from eval.study.study import Study, TestedNet, TestedTask
-from pipeline.features import write_text
+from pipeline.files import write_text
 
 PAGE = "study.html"
 MACHINE = "study.json"

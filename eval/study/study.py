@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from eval.predictions.predict import PartReader, choose_device, predict
+from eval.predictions.predict import PartReader, find_state, predict
 from eval.predictions.predictions import write_predictions
-from eval.report.evaluate import PREDICTIONS, find_state, refuse_not_finite
+from eval.report.evaluate import PREDICTIONS, refuse_not_finite
 from eval.scores.notes import find_notes
 from eval.scores.rows import Result, Row, describe_run, make_rows
 from eval.study.choice import TIE_RULE, NetStudy, TaskStudy, make_task_studies
 from eval.study.paper import TABLE_3, TABLE_3_IS
+from pipeline.devices import resolve_device
 from pipeline.runs import Run, find_runs, load_run
 
 OUT = "study"
@@ -77,14 +76,14 @@ def study_runs(
     `<run>/eval/<part>/`. Runs that are incomplete, diverged or damaged are listed, never scored.
     """
     runs, unread = _read_runs(Path(folder))
-    torch_device = choose_device(device)
+    resolved = resolve_device(device)
 
     def answer(part: str, chosen: Sequence[Run]) -> list[Result]:
         reader = PartReader(part, features)
         results = []
         for place, run in enumerate(chosen, start=1):
             say(f"{part} part, run {place} of {len(chosen)}: {run.folder}")
-            results.append(_answer(run, reader, batch_size=batch_size, device=torch_device))
+            results.append(_answer(run, reader, batch_size=batch_size, device=resolved))
         return results
 
     studies = make_task_studies(answer("val", runs))
@@ -118,7 +117,7 @@ def _read_runs(folder: Path) -> tuple[list[Run], tuple[tuple[Path, str], ...]]:
     return runs, tuple(unread)
 
 
-def _answer(run: Run, reader: PartReader, *, batch_size: int, device: torch.device) -> Result:
+def _answer(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Result:
     if state := find_state(run):
         return describe_run(run, None, state)
     predictions = predict(run, reader, batch_size=batch_size, device=device)

@@ -23,7 +23,7 @@ from eval.pages.text import show_path
 from eval.videos.curve import Curve
 from eval.videos.segments import Segment
 from eval.videos.videos import Classifier, VideoAnswer
-from pipeline.features import write_text
+from pipeline.files import write_text
 from pipeline.video import read_frames
 from pipeline.video.web import encode_web_video
 

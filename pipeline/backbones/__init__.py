@@ -5,7 +5,6 @@ from pipeline.backbones.backbone import (
     has_compiler,
     load_backbone,
     prepare,
-    resolve_device,
     resolve_dtype,
 )
 
@@ -14,6 +13,5 @@ __all__ = [
     "has_compiler",
     "load_backbone",
     "prepare",
-    "resolve_device",
     "resolve_dtype",
 ]

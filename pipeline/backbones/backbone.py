@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from torchvision.models.googlenet import BasicConv2d
 from pipeline.backbones.bvlc_googlenet import BvlcGoogLeNet, caffe_state
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.backbones.weights import digest, draw, drawn_from, existing_file, fill, read_state
+from pipeline.choices import check_choice
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # On a CPU larger batches are slower: their tensors leave the caches and are mapped anew each time.
@@ -97,12 +97,12 @@ def load_backbone(
     `weights` is `imagenet` (downloaded; the only one that needs a network), `random` (drawn
     from `seed`) or a file. `features` is `pool` (before the classifier) or `logits`.
     """
-    _check_choice("features", features, ["pool", "logits"])
+    check_choice("--features", features, ["pool", "logits"])
     with_classifier = features == "logits"
     if name.startswith("timm/"):
         module, steps = _load_timm(name.removeprefix("timm/"), str(weights), with_classifier, seed)
     else:
-        _check_choice("backbone", name, [*LOADERS, "timm/<name>"])
+        check_choice("--backbone", name, [*LOADERS, "timm/<name>"])
         module, steps = LOADERS[name](str(weights), with_classifier, seed)
     module = module.eval().requires_grad_(False)
     with torch.no_grad():
@@ -181,7 +181,7 @@ def _load_timm(
     name: str, weights: str, with_classifier: bool, seed: int
 ) -> tuple[nn.Module, Preprocessing]:
     if not timm.is_model(name):
-        _check_choice("timm model", name, timm.list_models())
+        check_choice("--backbone timm/<name>", name, timm.list_models())
     options: dict[str, Any] = {} if with_classifier else {"num_classes": 0}
     try:
         with drawn_from(seed):
@@ -225,7 +225,7 @@ def prepare(
 
     `compiled` costs up to half a minute at the first `encode`, and needs a C++ compiler on a CPU.
     """
-    _check_choice("dtype", dtype, DTYPES)
+    check_choice("--dtype", dtype, DTYPES)
     if compiled and device == "cpu":
         _check_compiler()
     module = _fold_norms(copy.deepcopy(backbone.module))
@@ -245,22 +245,9 @@ def prepare(
     )
 
 
-def resolve_device(device: str) -> str:
-    """`cpu` or `cuda`; `auto` takes the GPU where there is one."""
-    _check_choice("device", device, ["auto", "cpu", "cuda"])
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "device=cuda was asked for, but torch finds no CUDA device here.\n"
-            "Pass --device cpu, or install a torch built for this machine's GPU driver."
-        )
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
 def resolve_dtype(dtype: str, device: str) -> str:
     """`float32` or `bfloat16`; `auto` takes bfloat16 where the device computes in it natively."""
-    _check_choice("dtype", dtype, ["auto", *DTYPES])
+    check_choice("--dtype", dtype, ["auto", *DTYPES])
     if dtype != "auto":
         return dtype
     if device == "cpu":
@@ -290,11 +277,3 @@ def _fold_norms(module: nn.Module) -> nn.Module:
         if isinstance(part, BasicConv2d):
             part.conv, part.bn = fuse_conv_bn_eval(part.conv, part.bn), nn.Identity()
     return module
-
-
-def _check_choice(what: str, found: str, known: Collection[str]) -> None:
-    if found in known:
-        return
-    nearest = difflib.get_close_matches(found, known, n=1, cutoff=0.0)[0]
-    shown = ", ".join(known) if len(known) < 20 else f"{len(known)} names (timm.list_models())"
-    raise ValueError(f"{what}: found {found!r}, expected one of {shown}.\nNearest: {nearest!r}.")

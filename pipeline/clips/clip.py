@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.files import replacing
+
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
@@ -133,12 +135,10 @@ def read_clip_list(path: Path) -> tuple[tuple[Clip, str], ...]:
 
 def write_clip_list(path: Path, listed: Iterable[tuple[Clip, str]]) -> None:
     """Write what `read_clip_list` reads, whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows((clip.path, clip.label, clip.group, name) for clip, name in listed)
-    part.replace(path)
 
 
 def _read_row(path: Path, number: int, row: Mapping[str, str | None]) -> tuple[Clip, str]:

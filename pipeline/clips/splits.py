@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.choices import suggest
 from pipeline.clips.clip import PARTS, Clip, is_clip_list, read_clip_list, write_clip_list
 from pipeline.clips.official_lists import (
     find_hmdb51_lists,
@@ -204,11 +204,10 @@ def _find_file(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     names = sorted(path.stem for path in SPLITS_FOLDER.glob("*.yaml"))
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
     raise ValueError(
         f"split={name}: expected {', '.join([*names, DRAW])} or the path of a split file "
-        f"(YAML, or CSV with a column split), found neither.{hint}"
+        f"(YAML, or CSV with a column split), found neither."
+        f"{suggest(name, names)}"
     )
 
 

@@ -11,7 +11,6 @@ from pipeline.features.files import (
     read_shard,
     read_spec,
     write_index,
-    write_text,
 )
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
 from pipeline.features.store import FeatureStore
@@ -30,5 +29,4 @@ __all__ = [
     "read_shard",
     "read_spec",
     "write_index",
-    "write_text",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import h5py
 
 from pipeline.clips import Clip
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
+from pipeline.files import replacing, write_text
 
 INDEX = "index.h5"
 SPEC = "spec.json"
@@ -51,13 +51,6 @@ def read_spec(folder: Path) -> FeatureSpec:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all, whatever happens meanwhile."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def read_shard(
     folder: Path, name: str
 ) -> tuple[FeatureSpec, tuple[ClipRecord, ...], tuple[Failure, ...]]:
@@ -75,23 +68,18 @@ def read_shard(
 
 def write_index(folder: Path, spec: FeatureSpec, shards: Sequence[str]) -> None:
     """Write `index.h5`: a link to every clip of these shards, with all records beside them."""
-    part = folder / f"{INDEX}.{os.getpid()}.part"
-    try:
-        with h5py.File(part, "w", libver="v110") as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["spec"] = spec.to_json()
-            links = file.create_group("clips")
-            lines = []
-            for name in shards:
-                _, records, _ = read_shard(folder, name)
-                for record in records:
-                    link = h5py.ExternalLink(f"{name}.h5", f"/clips/{record.clip.id}")
-                    links[record.clip.id] = link
-                    lines.append(json.dumps({**record.to_attributes(), "shard": name}))
-            file.create_dataset("records", data=lines, dtype=h5py.string_dtype())
-        part.replace(folder / INDEX)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(folder / INDEX) as part, h5py.File(part, "w", libver="v110") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["spec"] = spec.to_json()
+        links = file.create_group("clips")
+        lines = []
+        for name in shards:
+            _, records, _ = read_shard(folder, name)
+            for record in records:
+                link = h5py.ExternalLink(f"{name}.h5", f"/clips/{record.clip.id}")
+                links[record.clip.id] = link
+                lines.append(json.dumps({**record.to_attributes(), "shard": name}))
+        file.create_dataset("records", data=lines, dtype=h5py.string_dtype())
 
 
 def open_file(path: Path) -> h5py.File:

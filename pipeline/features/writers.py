@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.clips import Clip
 from pipeline.features.files import FORMAT, INDEX, claim_store, write_index
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
+from pipeline.files import replacing
 
 # Frames of a clip held until they are written; a longer clip becomes a chunked dataset.
 _BUFFER_FRAMES = 4096
@@ -30,14 +31,17 @@ class ShardWriter:
 
     def __init__(self, folder: Path, name: str, spec: FeatureSpec) -> None:
         self._path = folder / f"{name}.h5"
-        self._part = folder / f"{name}.h5.part"
+        self._whole = ExitStack()
         self._spec = spec
         self._rows: list[NDArray[np.generic]] = []
         self._num_buffered = 0
         self._open_clip: h5py.Dataset | None = None
 
     def __enter__(self) -> Self:
-        self._file = h5py.File(self._part, "w", libver="v110", track_order=False)
+        # A shard is written under a lock.
+        part = self._whole.enter_context(replacing(self._path, is_locked=True))
+        file = h5py.File(part, "w", libver="v110", track_order=False)
+        self._file = self._whole.enter_context(file)
         self._file.attrs["format"] = FORMAT
         self._file.attrs["spec"] = self._spec.to_json()
         self._file.create_group("clips")
@@ -109,14 +113,7 @@ class ShardWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self._file.close()
-            if error is None:
-                with self._part.open("rb") as file:
-                    os.fsync(file.fileno())
-                self._part.replace(self._path)
-        finally:
-            self._part.unlink(missing_ok=True)
+        self._whole.__exit__(kind, error, traceback)
 
 
 class FeatureWriter:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pipeline.choices import check_choice
 from pipeline.recurrent import library
 from pipeline.recurrent.library import (
     ISAS,
@@ -50,11 +51,6 @@ def _check(name: str, found: Tensor, shape: tuple[int, ...], dtype: torch.dtype)
             f"{name} is {tuple(found.shape)} {found.dtype} on {found.device},"
             f" but {shape} {dtype} on cpu is needed"
         )
-
-
-def _check_choice(name: str, found: str, choices: tuple[str, ...]) -> None:
-    if found not in choices:
-        raise ValueError(f"{name} is {found!r}, but it can be: {', '.join(choices)}")
 
 
 def _check_float(features: Tensor, ndim: int) -> None:
@@ -152,8 +148,8 @@ def simple_rnn(
     Equal inputs give equal bits on any number of threads; subnormal numbers count as zero.
     """
     _check_float(features, 3)
-    _check_choice("nonlinearity", nonlinearity, ("relu", "tanh"))
-    _check_choice("readout", readout, ("last", "all"))
+    check_choice("nonlinearity", nonlinearity, ("relu", "tanh"))
+    check_choice("readout", readout, ("last", "all"))
     batch, steps, inputs = features.shape
     hidden, dtype = weight_hh.shape[0], features.dtype
     _check("features", features, (batch, steps, inputs), dtype)
@@ -239,10 +235,10 @@ def sgd_updates(
     """
     _check_updates(features, targets, weights, loss)
     num_updates, batch, steps, inputs = features.shape
-    _check_choice("clip_by", clip_by, ("norm", "value"))
-    _check_choice("loss", loss, ("squared_error", "cross_entropy"))
-    _check_choice("reduction", reduction, ("sum", "mean"))
-    _check_choice("nonlinearity", nonlinearity, ("relu", "tanh"))
+    check_choice("clip_by", clip_by, ("norm", "value"))
+    check_choice("loss", loss, ("squared_error", "cross_entropy"))
+    check_choice("reduction", reduction, ("sum", "mean"))
+    check_choice("nonlinearity", nonlinearity, ("relu", "tanh"))
     if not clip > 0:
         raise ValueError(f"clip is {clip}, but must be above 0 (inf: no clipping)")
     features, targets = features.contiguous(), targets.contiguous()

@@ -15,6 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from pipeline.choices import check_choice
+
 RecurrentMatrix = Callable[[int, Generator], Tensor]
 
 
@@ -128,8 +130,7 @@ def input_weights(
     (their section 2), the hidden size for `hidden` (their eq. 9).
     """
     sizes = {"fan-in": input_size, "hidden": hidden_size}
-    if scale not in sizes:
-        raise ValueError(f"input scale is {scale!r}; expected one of: {', '.join(sizes)}")
+    check_choice("model.input_scale", scale, sizes)
     width = sizes[scale]
     gain = math.sqrt(2) * math.exp(1.2 / (max(width, 6) - 2.4))
     normal = torch.randn(hidden_size, input_size, generator=generator, dtype=torch.float64)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Literal
 
+from pipeline.choices import check_choice
 from pipeline.recurrent.initial import (
     RECURRENT_MATRICES,
     RecurrentMatrix,
@@ -72,13 +71,13 @@ class NetSpec:
     h0: str = "zero"
 
     def __post_init__(self) -> None:
-        _check_key("net", self.name, NETS)
+        check_choice("model", self.name, NETS)
         for field in ("input_size", "num_outputs", "hidden_size"):
             _check_positive(field, getattr(self, field))
-        _check_choice("input_scale", self.input_scale, INPUT_SCALES)
-        _check_choice("readout", self.readout, READOUTS)
-        _check_choice("dropout_means", self.dropout_means, DROPOUT_MEANINGS)
-        _check_choice("h0", self.h0, INITIAL_STATES)
+        check_choice("model.input_scale", self.input_scale, INPUT_SCALES)
+        check_choice("model.readout", self.readout, READOUTS)
+        check_choice("model.dropout_means", self.dropout_means, DROPOUT_MEANINGS)
+        check_choice("model.h0", self.h0, INITIAL_STATES)
         if not 0 <= self.dropped_share < 1:
             bounds = "[0, 1)" if self.dropout_means == "dropped" else "(0, 1]"
             raise ValueError(
@@ -130,20 +129,6 @@ def multiply_adds_per_step(spec: NetSpec) -> int:
     return recurrent + (spec.num_outputs * spec.hidden_size if spec.readout == "all" else 0)
 
 
-def _check_key(what: str, found: str, table: Mapping[str, object]) -> None:
-    """Raises ValueError with the table's keys and the nearest one if `found` is not among them."""
-    if found not in table:
-        near = get_close_matches(found, table, n=1, cutoff=0)
-        raise ValueError(
-            f"{what} is {found!r}; expected one of: {', '.join(table)}. Did you mean {near[0]!r}?"
-        )
-
-
 def _check_positive(field: str, found: object) -> None:
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise ValueError(f"{field} is {found!r}; expected a whole number of at least 1")
-
-
-def _check_choice(field: str, found: str, choices: tuple[str, ...]) -> None:
-    if found not in choices:
-        raise ValueError(f"{field} is {found!r}; expected one of: {', '.join(choices)}")

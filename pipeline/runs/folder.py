@@ -20,6 +20,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from pipeline.files import replacing, write_text
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NetSpec
 
@@ -71,9 +72,8 @@ class Run:
 
 def write_config(folder: Path, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
     """Begin a run folder: config.yaml and provenance.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / PROVENANCE).write_text(json.dumps(dict(provenance), indent=1, sort_keys=True) + "\n")
-    (folder / CONFIG).write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    write_text(folder / PROVENANCE, json.dumps(dict(provenance), indent=1, sort_keys=True) + "\n")
+    write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
 
 def describe_provenance(**more: Any) -> dict[str, Any]:
@@ -107,13 +107,12 @@ def _git_commit() -> str:
 
 def save_weights(folder: Path, net: SequenceNet) -> None:
     """Write weights.safetensors, whole or not at all."""
-    part = folder / f"{WEIGHTS}.part"
     tensors = {
         name: tensor.detach().contiguous().cpu() for name, tensor in net.state_dict().items()
     }
-    save_file(tensors, part)
-    shutil.copymode(folder / CONFIG, part)
-    part.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as part:
+        save_file(tensors, part)
+        shutil.copymode(folder / CONFIG, part)
 
 
 def load_run(folder: Path | str) -> Run:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from pipeline.choices import check_choice
 from pipeline.tasks.clips import ClipsTask
 from pipeline.tasks.copying import copying_task
 from pipeline.tasks.digits import digits_task
@@ -31,10 +31,7 @@ def make_task(section: Mapping[str, Any], *, labels: Sequence[str] | None = None
     """The task of a config's `task` section; with `labels`, the classes of an earlier training."""
     options = dict(section)
     name = options.pop("name")
-    if name not in TASKS:
-        near = difflib.get_close_matches(str(name), TASKS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"task={name}: expected one of {', '.join(TASKS)}.{hint}")
+    check_choice("task", name, TASKS)
     if labels is not None and name in _WITH_CLASSES_OF_DATA:
         options["labels"] = tuple(labels)
     return TASKS[name](**options)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.choices import check_choice
 from pipeline.clips import Clip, read_split
 from pipeline.features import FeatureSpec, FeatureStore
 from pipeline.memory import RecycledMemory
@@ -47,8 +48,8 @@ class ClipsTask:
         split_seed: int = 0,
         labels: tuple[str, ...] | None = None,
     ) -> None:
-        _check_choice("task.cache", cache, CACHES)
-        _check_choice("task.classes", classes, CLASSES)
+        check_choice("task.cache", cache, CACHES)
+        check_choice("task.classes", classes, CLASSES)
         self.store = FeatureStore(features or find_store())
         self._cache = cache
         clips = [record.clip for record in self.store.records.values()]
@@ -192,8 +193,3 @@ def find_store() -> Path:
         f"features: expected exactly one feature store in {FEATURES_FOLDER}/, found {found}.\n"
         + ("Choose with features=" + str(stores[0]) if stores else "Make one: python -m extract")
     )
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, found {value!r}.")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.choices import check_choice
 from pipeline.sequences import SequenceBatch
 from pipeline.tasks.draws import DRAWS, draw_bits, to_unit, to_whole
 from pipeline.tasks.numbered import NumberedTask, check_sizes, check_whole
@@ -38,8 +39,7 @@ def marked_task(
     """
     check_whole("length", length, least=2)
     check_whole("seed", seed, least=0)
-    if marks not in MARKS:
-        raise ValueError(f"task.marks: expected one of {', '.join(MARKS)}, found {marks!r}.")
+    check_choice("task.marks", marks, MARKS)
     sizes = {"train": num_train, "val": num_val, "test": num_test}
     check_sizes(sizes)
     return NumberedTask(

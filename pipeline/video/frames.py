@@ -21,6 +21,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from pipeline.files import replacing
 from pipeline.video.file import (
     PacketScan,
     VideoError,
@@ -132,13 +133,8 @@ def write_video(path: str | Path, frames: Iterable[Frame], *, fps: float = 25.0)
     Equal frames give equal bytes under one version of PyAV. The file appears when it is complete.
     Raises ValueError if there is no frame, or one has another type or size than the first.
     """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
+    with replacing(Path(path)) as part:
         _encode(part, frames, fps=fps)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _decode(path: Path, *, stride: int, decoder: str) -> Generator[Frame, None, DecodeSummary]:
