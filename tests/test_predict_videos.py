@@ -20,13 +20,13 @@ from eval.predictions.calibration import Calibration
 from eval.videos.decoding import VideoFailure, decode_video, find_videos
 from eval.videos.videos import Classifier, VideoAnswer, read_video, read_videos
 from pipeline.backbones import Backbone
+from pipeline.backbones.encoder import Encoder
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.features import FeatureSpec
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NetSpec
 from pipeline.recurrent.stepper import Stepper
 from pipeline.runs import Run
-from pipeline.streaming import Encoder
 from pipeline.video import frames as video
 from pipeline.video import read_frames, write_video
 from tests.tiny_clips import write_clip

@@ -19,9 +19,9 @@ from eval.serve.camera import IDLE_SECONDS, MOST_CAMERAS, Cameras
 from eval.serve.http import RequestError
 from eval.videos.live import LiveReader
 from eval.videos.videos import Classifier
+from pipeline.backbones.encoder import Encoder
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NetSpec
-from pipeline.streaming import Encoder
 from tests.served_page import OCTETS, ask, run_server
 from tests.test_predict_videos import make_classifier, make_encoder, make_net
 

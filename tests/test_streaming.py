@@ -18,12 +18,13 @@ from torch import nn
 from extract.encode import BatchEncoder
 from extract.setup import prepare_encoder
 from pipeline.backbones import Backbone, load_backbone
+from pipeline.backbones.encoder import Encoder, load_encoder
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.features import FeatureSpec
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NETS, NetSpec
 from pipeline.recurrent.stepper import Stepper
-from pipeline.streaming import Encoder, Streamer, load_encoder
+from pipeline.streaming import Streamer
 from pipeline.video import read_frames
 
 READOUTS = [(name, readout) for name in NETS for readout in ("last", "mean", "all")]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from eval.export.exported import excess, open_session
 from pipeline.backbones import Backbone, load_backbone
+from pipeline.backbones.encoder import Encoder
 from pipeline.features import FeatureSpec
-from pipeline.streaming import Encoder
 
 _OPSET = 18  # the least that torch writes
 _CHECKED_FRAMES = 5

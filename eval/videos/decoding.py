@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipeline.backbones.encoder import Encoder
 from pipeline.clips import VIDEO_SUFFIXES
-from pipeline.streaming import Encoder
 from pipeline.video import DecodeSummary, VideoError, read_frames, read_header
 
 # Few, as frames of any size are held until they are cropped.

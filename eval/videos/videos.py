@@ -16,9 +16,9 @@ from eval.predictions.calibration import Calibration, calibrate
 from eval.videos.curve import Curve, CurveReader
 from eval.videos.decoding import Ended, Opened, Piece, VideoFailure, decode_ahead
 from eval.videos.segments import Segment, SegmentReader
+from pipeline.backbones.encoder import Encoder, load_encoder
 from pipeline.recurrent.stepper import Stepper
 from pipeline.runs import Run, load_net
-from pipeline.streaming import Encoder, load_encoder
 from pipeline.video import DecodeSummary
 
 ASSUMED_FPS = 25.0

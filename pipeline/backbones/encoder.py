@@ -1,0 +1,103 @@
+"""What encodes the frames of a stream: the very backbone that a run was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.backbones.backbone import Backbone, load_backbone, prepare
+from pipeline.devices import resolve_device
+from pipeline.features import FeatureSpec
+
+_KNOWN_WEIGHTS = ("imagenet", "random")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The backbone that a run's features came from, and the spec that says how."""
+
+    backbone: Backbone
+    spec: FeatureSpec
+
+    def __post_init__(self) -> None:
+        found = {
+            "dim": self.backbone.dim,
+            "weights_digest": self.backbone.weights_digest,
+            "preprocessing": self.backbone.preprocessing,
+        }
+        wrong = [
+            f"{key} {value or 'none'}, not {getattr(self.spec, key) or 'none'}"
+            for key, value in found.items()
+            if value != getattr(self.spec, key)
+        ]
+        if wrong:
+            raise ValueError(
+                f"The encoder is not the one that the run was trained on: {self.backbone.name} "
+                f"has {'; '.join(wrong)}.\n"
+                f"Pass --weights with the very file that the features were made with "
+                f"({self.spec.weights or 'unknown'})."
+            )
+
+    def crop(self, frames: NDArray[np.uint8]) -> Tensor:
+        """The net's uint8 crops of frames (N, H, W, 3)."""
+        return self.backbone.crop(torch.from_numpy(np.ascontiguousarray(frames)))
+
+    def encode_crops(self, crops: Tensor) -> NDArray[Any]:
+        """Features (N, D) of crops, rounded as a feature store keeps them."""
+        features = self.backbone.encode_crops(crops).cpu().numpy()
+        with np.errstate(over="ignore"):
+            return features.astype(self.spec.dtype)
+
+    def encode(self, frames: NDArray[np.uint8]) -> NDArray[Any]:
+        """Features (N, D) of frames (N, H, W, 3), rounded as a feature store keeps them."""
+        return self.encode_crops(self.crop(frames))
+
+
+def load_encoder(
+    provenance: Mapping[str, Any], *, weights: str | Path | None = None, device: str = "auto"
+) -> Encoder:
+    """The very backbone, weights and preprocessing that a run was trained on.
+
+    `weights` is where they are now: needed if they came from a file. Its numbers must be those of
+    the run. Arithmetic is the run's, but never compiled: compiled features differ in last bits.
+    Raises ValueError where the run was not trained on features of frames, or the weights differ.
+    """
+    spec = _read_spec(provenance)
+    if weights is None and spec.weights not in _KNOWN_WEIGHTS:
+        raise ValueError(
+            f"The run was trained on features of {spec.backbone} with the weights of a file, "
+            f"{spec.weights or 'whose name is not known'}.\nPass it: --weights FILE"
+        )
+    dtype = spec.compute.split(" ")[0] or "float32"
+    backbone = load_backbone(
+        spec.backbone, weights=spec.weights if weights is None else weights, features=spec.features
+    )
+    Encoder(backbone, spec)  # refuses other weights before they are moved and converted
+    return Encoder(prepare(backbone, device=resolve_device(device), dtype=dtype), spec)
+
+
+def _read_spec(provenance: Mapping[str, Any]) -> FeatureSpec:
+    if "features" not in provenance:
+        raise ValueError(
+            "The run was not trained on features of frames, so it cannot read videos.\n"
+            "Choose a run of the task `clips`."
+        )
+    try:
+        spec = FeatureSpec.from_json(json.dumps(provenance["features"]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The run's provenance.json is damaged: {error}") from error
+    if not spec.weights_digest:
+        raise ValueError(
+            f"The run was trained on features that another program made ({spec.backbone}): how to "
+            f"make them of frames is not known.\n"
+            f"Make the features with `python -m extract`, or push them to a Streamer."
+        )
+    return spec
