@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.recurrent.spec import NETS, NetSpec
 from pipeline.runs import load_run
-from pipeline.tasks import TASKS, make_task
+from pipeline.tasks import make_task
+from pipeline.tasks.table import TASKS
 from train.config import compose_config
 from train.experiments import PROTOCOLS, expand_experiments, paper_experiments
 from train.fit import train_run

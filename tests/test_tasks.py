@@ -18,6 +18,7 @@ from pipeline.features import (
 )
 from pipeline.tasks import make_task
 from pipeline.tasks.clips import ClipsTask, _is_finite, find_store
+from pipeline.tasks.options import ClipsOptions
 
 SPEC = FeatureSpec(backbone="mine", dim=3)
 
@@ -40,7 +41,9 @@ def write_store(folder: Path, labels: tuple[str, ...] = ("Archery", "Punch")) ->
 @pytest.mark.parametrize("cache", ["memory", "disk"])
 def test_a_batch_holds_the_clips_asked_for_with_their_classes(tmp_path: Path, cache: str) -> None:
     store = write_store(tmp_path / "store")
-    task = ClipsTask(features=str(store), split="ucf101-split1", classes="present", cache=cache)
+    task = ClipsTask(
+        ClipsOptions(features=str(store), split="ucf101-split1", classes="present", cache=cache)
+    )
     test = task.sequences("test")
     assert test.is_in_memory == (cache == "memory")
     batch = test[[13, 0]]
@@ -54,7 +57,7 @@ def test_a_batch_holds_the_clips_asked_for_with_their_classes(tmp_path: Path, ca
 
 def test_the_parts_are_the_splits_and_say_what_is_missing(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
-    task = ClipsTask(features=str(store), split="ucf101-split1", classes="present")
+    task = ClipsTask(ClipsOptions(features=str(store), split="ucf101-split1", classes="present"))
     use = task.use("test")
     assert [i[-7:-4] for i in use.used] == [f"g{g:02d}" for g in range(1, 8)] * 2
     # The official test list 1 has 80 clips of these two classes; here each group has its first.
@@ -72,7 +75,7 @@ def test_truncated_clips_are_counted(tmp_path: Path) -> None:
             problem = "truncated: 2 of 9 frames decoded" if clip.group == "g03" else ""
             shard.finish(ClipRecord(clip, 2, 2, 25.0, problem=problem))
     write_index(tmp_path, SPEC, ["shard-00000"])
-    task = ClipsTask(features=str(tmp_path), split="ucf101-split1", classes="present")
+    task = ClipsTask(ClipsOptions(features=str(tmp_path), split="ucf101-split1", classes="present"))
     assert task.use("test").truncated == ("v_Archery_g03_c01", "v_Punch_g03_c01")
     assert str(task.use("test")) == "14 of 80 sequences, 2 truncated"
     assert task.use("train").truncated == ()
@@ -81,14 +84,14 @@ def test_truncated_clips_are_counted(tmp_path: Path) -> None:
 def test_a_class_without_training_clips_is_refused(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
     with pytest.raises(ValueError, match=r"99 of 101 classes have no clip in the train part"):
-        ClipsTask(features=str(store), split="ucf101-split1")
+        ClipsTask(ClipsOptions(features=str(store), split="ucf101-split1"))
 
 
 def test_a_part_without_clips_is_refused(tmp_path: Path) -> None:
     with FeatureWriter(tmp_path, SPEC) as writer:
         for clip in make_clips(("Archery", "Punch"), range(8, 25)):
             writer.write(clip, np.zeros((2, 3)))
-    task = ClipsTask(features=str(tmp_path), split="ucf101-split1", classes="present")
+    task = ClipsTask(ClipsOptions(features=str(tmp_path), split="ucf101-split1", classes="present"))
     with pytest.raises(ValueError, match="none of the .* clips of the test part"):
         task.sequences("test")
 
@@ -97,14 +100,14 @@ def test_nan_in_features_made_elsewhere_is_found_and_named(tmp_path: Path) -> No
     store = write_store(tmp_path / "store")
     with h5py.File(store / "shard-00000.h5", "r+") as file:
         file["clips/v_Punch_g09_c01"][0, 1] = np.nan
-    task = ClipsTask(features=str(store), split="ucf101-split1", classes="present")
+    task = ClipsTask(ClipsOptions(features=str(store), split="ucf101-split1", classes="present"))
     with pytest.raises(ValueError, match="clip v_Punch_g09_c01: .* 1 numbers NaN"):
         task.sequences("train")[[0]]
 
 
 def test_features_of_another_kind_than_the_runs_are_refused(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
-    task = ClipsTask(features=str(store), split="ucf101-split1", classes="present")
+    task = ClipsTask(ClipsOptions(features=str(store), split="ucf101-split1", classes="present"))
     task.check_provenance(task.provenance())
     other = {"features": {"backbone": "theirs", "dim": 3}}
     with pytest.raises(ValueError, match="was made with backbone=mine, not theirs"):

@@ -14,49 +14,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.choices import check_choice
 from pipeline.clips import Clip, read_split
 from pipeline.features import FeatureSpec, FeatureStore
 from pipeline.memory import RecycledMemory
 from pipeline.sequences import SequenceBatch, SequenceSet, pad_sequences
+from pipeline.tasks.options import ClipsOptions
 from pipeline.tasks.task import CLASSIFICATION, PartUse
 
 FEATURES_FOLDER = Path("features")
-CACHES = ("auto", "memory", "disk")
-CLASSES = ("listed", "present")
 # Features in memory may take this share of what is free when they are first read.
 _MEMORY_SHARE = 0.5
 
 
 class ClipsTask:
-    """The clips of a feature store under a split.
-
-    `features` is the store's folder (None: the only one in `features/`). `classes="present"`
-    restricts the split to the classes that have clips in the store, "listed" asks for all of them.
-    `cache` says where features are held while training: memory, disk, or auto (memory if they fit).
-    """
+    """The clips of a feature store under a split; `labels`: the classes of an earlier training."""
 
     kind = CLASSIFICATION
 
-    def __init__(
-        self,
-        *,
-        split: str,
-        features: str | None = None,
-        classes: str = "listed",
-        cache: str = "auto",
-        split_seed: int = 0,
-        labels: tuple[str, ...] | None = None,
-    ) -> None:
-        check_choice("task.cache", cache, CACHES)
-        check_choice("task.classes", classes, CLASSES)
-        self.store = FeatureStore(features or find_store())
-        self._cache = cache
+    def __init__(self, options: ClipsOptions, *, labels: tuple[str, ...] | None = None) -> None:
+        self.store = FeatureStore(options.features or find_store())
+        self._cache = options.cache
         clips = [record.clip for record in self.store.records.values()]
-        self.split = read_split(split, clips, seed=split_seed, store=self.store.folder)
+        self.split = read_split(
+            options.split, clips, seed=options.split_seed, store=self.store.folder
+        )
         if labels is not None:
             self.split = self.split.restricted_to(labels)
-        elif classes == "present":
+        elif options.classes == "present":
             self.split = self.split.restricted_to({clip.label for clip in clips})
         listed = (*self.split.train, *self.split.val, *self.split.test)
         self.labels = labels or tuple(sorted({clip.label for clip in listed}))

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 from pipeline.sequences import SequenceBatch
 from pipeline.tasks.draws import DRAWS, draw_bits, to_whole
-from pipeline.tasks.numbered import NumberedTask, check_sizes, check_whole
+from pipeline.tasks.numbered import NumberedTask
+from pipeline.tasks.options import CopyingOptions
 from pipeline.tasks.task import CLASSIFICATION, NOT_SCORED
 
 NUM_SYMBOLS = 8
@@ -23,28 +24,24 @@ BLANK, DELIMITER = NUM_SYMBOLS, NUM_SYMBOLS + 1
 _ORIGIN = {"draws": DRAWS, "layout": 1}
 
 
-def copying_task(
-    *, length: int, num_train: int, num_val: int, num_test: int, seed: int
-) -> NumberedTask:
+def copying_task(options: CopyingOptions) -> NumberedTask:
     """Sequences (T + 20, 10), T = `length`, one-hot: 10 symbols, T blank steps, 10 to answer.
 
     The last of the T steps holds the delimiter: recall now. Each symbol is one of 8. Targets
-    (T + 20,): the symbols at the last 10 steps, NOT_SCORED before. `seed` is the data's own.
+    (T + 20,): the symbols at the last 10 steps, NOT_SCORED before.
 
     Unlike in the paper the blanks are not scored, and no answer is one: a net without memory is
     right in 1 of 8.
     """
-    check_whole("length", length, least=1)
-    check_whole("seed", seed, least=0)
-    sizes = {"train": num_train, "val": num_val, "test": num_test}
-    check_sizes(sizes)
     return NumberedTask(
         kind=CLASSIFICATION,
         labels=tuple(str(symbol) for symbol in range(NUM_SYMBOLS)),
         input_size=NUM_SYMBOLS + 2,
         num_outputs=NUM_SYMBOLS,
-        sizes=sizes,
-        make=lambda part: CopyingSet(part, num=sizes[part], length=length, seed=seed),
+        sizes=options.sizes,
+        make=lambda part: CopyingSet(
+            part, num=options.sizes[part], length=options.length, seed=options.seed
+        ),
         origin=_ORIGIN,
     )
 

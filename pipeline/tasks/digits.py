@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.tasks.draws import DRAWS, draw_permutation
-from pipeline.tasks.numbered import NumberedTask, check_whole, hold_out
+from pipeline.tasks.numbered import NumberedTask, hold_out
+from pipeline.tasks.options import DigitsOptions
 from pipeline.tasks.pixels import DIGITS, PixelSet
 from pipeline.tasks.task import CLASSIFICATION
 
@@ -16,17 +17,16 @@ NUM_IMAGES = 1797
 _WHITE = 16
 
 
-def digits_task(*, num_val: int, num_test: int, seed: int) -> NumberedTask:
+def digits_task(options: DigitsOptions) -> NumberedTask:
     """Sequences (64, 1) of the 1,797 images, in parts that the data's own `seed` draws.
 
     The original has a test set of other writers; scikit-learn ships only that set, without the
     writers' names. So writers are in several parts, and scores say nothing of new writers.
     """
-    check_whole("seed", seed, least=0)
-    sizes = hold_out(NUM_IMAGES, val=num_val, test=num_test)
+    sizes = hold_out(NUM_IMAGES, val=options.num_val, test=options.num_test)
     images, classes = read_digits()
-    places = draw_permutation(seed, NUM_IMAGES)
-    bounds = np.cumsum([sizes["train"], num_val])
+    places = draw_permutation(options.seed, NUM_IMAGES)
+    bounds = np.cumsum([sizes["train"], sizes["val"]])
     of_part = dict(zip(sizes, np.split(places, bounds), strict=True))
     return NumberedTask(
         kind=CLASSIFICATION,

@@ -11,48 +11,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.choices import check_choice
 from pipeline.sequences import SequenceBatch
 from pipeline.tasks.draws import DRAWS, draw_bits, to_unit, to_whole
-from pipeline.tasks.numbered import NumberedTask, check_sizes, check_whole
+from pipeline.tasks.numbered import NumberedTask
+from pipeline.tasks.options import MarkedOptions
 from pipeline.tasks.task import REGRESSION
 
-MARKS = ("halves", "anywhere")
 COMBINATIONS: dict[str, np.ufunc] = {"sum": np.add, "product": np.multiply}
 _ORIGIN = {"draws": DRAWS, "layout": 1}
 
 
-def marked_task(
-    combination: str,
-    *,
-    length: int,
-    marks: str,
-    num_train: int,
-    num_val: int,
-    num_test: int,
-    seed: int,
-) -> NumberedTask:
+def marked_task(combination: str, options: MarkedOptions) -> NumberedTask:
     """Sequences (T, 2), T = `length`: a number in [0, 1) and a mask, 1 at two steps; target (1,).
 
     `marks="halves"`: one in the first T // 2 steps, one in the rest; "anywhere": any two steps.
-    The paper leaves it open. `seed` is the data's own, beside the training's.
     """
-    check_whole("length", length, least=2)
-    check_whole("seed", seed, least=0)
-    check_choice("task.marks", marks, MARKS)
-    sizes = {"train": num_train, "val": num_val, "test": num_test}
-    check_sizes(sizes)
     return NumberedTask(
         kind=REGRESSION,
         labels=(),
         input_size=2,
         num_outputs=1,
-        sizes=sizes,
+        sizes=options.sizes,
         make=lambda part: MarkedSet(
-            combination, part, num=sizes[part], length=length, marks=marks, seed=seed
+            combination, part, num=options.sizes[part], length=options.length,
+            marks=options.marks, seed=options.seed,
         ),
         origin=_ORIGIN,
-    )
+    )  # fmt: skip
 
 
 class MarkedSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.tasks.draws import DRAWS, draw_permutation
-from pipeline.tasks.numbered import NumberedTask, check_whole, hold_out
+from pipeline.tasks.numbered import NumberedTask, hold_out
+from pipeline.tasks.options import MnistOptions, PermutedMnistOptions
 from pipeline.tasks.pixels import DIGITS, PixelSet
 from pipeline.tasks.task import CLASSIFICATION
 
@@ -30,23 +32,26 @@ SHA256 = {
 _SUBFOLDERS = (".", "MNIST/raw", "raw")
 
 
-def mnist_task(
-    *, root: str | None, num_val: int, permutation_seed: int | None = None
-) -> NumberedTask:
-    """Sequences (784, 1) in scanline order, or in one order drawn by `permutation_seed`.
+def mnist_task(options: MnistOptions) -> NumberedTask:
+    """Sequences (784, 1) in scanline order.
 
-    The last `num_val` of the 60,000 training images are for validation (the paper used none); the
-    test part is the 10,000 test images. `root` holds the four files, raw or gzip.
+    The last `num_val` of the 60,000 training images are for validation; the test part is the
+    10,000 test images.
     """
-    folder = find_folder(root)
-    sizes = {**hold_out(_NUM_TRAINING, val=num_val), "test": _NUM_TEST}
-    order = None
-    origin: dict[str, Any] = {"sha256": SHA256}
-    if permutation_seed is not None:
-        check_whole("permutation_seed", permutation_seed, least=0)
-        order = draw_permutation(permutation_seed, NUM_PIXELS)
-        origin = {"draws": DRAWS, **origin}
-    files = MnistFiles(folder)
+    return _make_task(options, order=None, origin={"sha256": SHA256})
+
+
+def permuted_mnist_task(options: PermutedMnistOptions) -> NumberedTask:
+    """MNIST with the pixels in one order for all images, drawn by `permutation_seed`."""
+    order = draw_permutation(options.permutation_seed, NUM_PIXELS)
+    return _make_task(options, order=order, origin={"draws": DRAWS, "sha256": SHA256})
+
+
+def _make_task(
+    options: MnistOptions, *, order: NDArray[np.int64] | None, origin: Mapping[str, Any]
+) -> NumberedTask:
+    files = MnistFiles(find_folder(options.root))
+    sizes = {**hold_out(_NUM_TRAINING, val=options.num_val), "test": _NUM_TEST}
 
     def make(part: str) -> PixelSet:
         images, classes = files.read("t10k" if part == "test" else "train")
@@ -63,11 +68,6 @@ def mnist_task(
         make=make,
         origin=origin,
     )
-
-
-def permuted_mnist_task(*, root: str | None, num_val: int, permutation_seed: int) -> NumberedTask:
-    """MNIST with the pixels in one order for all images, drawn by `permutation_seed`."""
-    return mnist_task(root=root, num_val=num_val, permutation_seed=permutation_seed)
 
 
 class MnistFiles:

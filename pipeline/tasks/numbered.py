@@ -51,15 +51,8 @@ class NumberedTask:
             )
 
 
-def check_whole(name: str, found: object, *, least: int) -> None:
-    """Raise ValueError unless the option is a whole number and not below `least`."""
-    if not isinstance(found, int) or isinstance(found, bool) or found < least:
-        raise ValueError(f"task.{name}: expected a whole number from {least} up, found {found!r}.")
-
-
 def hold_out(total: int, **held: int) -> dict[str, int]:
-    """Sizes of train and of the parts held out of `total` sequences; none may be empty."""
-    check_sizes(held)
+    """Sizes of train, which may not be empty, and of the parts held out of `total` sequences."""
     if sum(held.values()) >= total:
         names = " and ".join(f"task.num_{part}" for part in held)
         raise ValueError(
@@ -67,9 +60,3 @@ def hold_out(total: int, **held: int) -> dict[str, int]:
             f"found {sum(held.values())}."
         )
     return {"train": total - sum(held.values()), **held}
-
-
-def check_sizes(sizes: Mapping[str, int]) -> None:
-    """Raise ValueError unless every part has a sequence."""
-    for part, size in sizes.items():
-        check_whole(f"num_{part}", size, least=1)

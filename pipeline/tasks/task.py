@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.sequences import SequenceSet
+if TYPE_CHECKING:  # names and options of tasks are read without torch
+    from pipeline.sequences import SequenceSet
 
 CLASSIFICATION = "classification"
 REGRESSION = "regression"

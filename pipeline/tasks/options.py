@@ -1,0 +1,159 @@
+"""The options of each task with their defaults, each checked once; reading them needs no torch.
+
+A field whose metadata is NOT_LEARNED says where the sequences lie or how they are held, and so
+changes nothing of what a net learns; every other field does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from pipeline.choices import check_choice
+
+CACHES = ("auto", "memory", "disk")
+CLASSES = ("listed", "present")
+MARKS = ("halves", "anywhere")
+NOT_LEARNED: Mapping[str, bool] = MappingProxyType({"learned": False})
+
+
+@dataclass(frozen=True)
+class ClipsOptions:
+    """Clips of a feature store under a split.
+
+    `features`: the store's folder; None: the only one in `features/`. `split`: ucf101-split1, 2 or
+    3, groups-split1, draw, or the path of a split file; `split_seed` draws split=draw, and a
+    validation part out of train. `classes`: with `listed` the split's classes must all have clips
+    in the store, with `present` those that have none are left out. `cache`: features are held in
+    memory or read from disk while training; `auto`: in memory if they fit.
+    """
+
+    features: str | None = field(default=None, metadata=NOT_LEARNED)
+    split: str = "ucf101-split1"
+    split_seed: int = 0
+    classes: str = "listed"
+    cache: str = field(default="auto", metadata=NOT_LEARNED)
+
+    def __post_init__(self) -> None:
+        check_whole("split_seed", self.split_seed, least=0)
+        check_choice("task.classes", self.classes, CLASSES)
+        check_choice("task.cache", self.cache, CACHES)
+
+
+@dataclass(frozen=True)
+class MarkedOptions:
+    """Sequences of `length` steps with two marked numbers; here of the addition problem.
+
+    `marks`: one in the first half and one in the second (`halves`), or `anywhere`; the paper leaves
+    it open. `num_val` is for choosing settings, the paper has none. `seed` is the data's own.
+    """
+
+    length: int = 150
+    marks: str = "halves"
+    num_train: int = 100_000
+    num_val: int = 10_000
+    num_test: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("length", self.length, least=2)
+        check_choice("task.marks", self.marks, MARKS)
+        check_whole("seed", self.seed, least=0)
+        _check_sizes(self.sizes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of sequences of each part."""
+        return {"train": self.num_train, "val": self.num_val, "test": self.num_test}
+
+
+@dataclass(frozen=True)
+class MultiplicationOptions(MarkedOptions):
+    """As of the addition problem, with the shortest length of the paper's figure 4."""
+
+    length: int = 50
+
+
+@dataclass(frozen=True)
+class CopyingOptions:
+    """Sequences of `length` steps to wait and 20 more; `seed` is the data's own."""
+
+    length: int = 100
+    num_train: int = 100_000
+    num_val: int = 10_000
+    num_test: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("length", self.length, least=1)
+        check_whole("seed", self.seed, least=0)
+        _check_sizes(self.sizes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of sequences of each part."""
+        return {"train": self.num_train, "val": self.num_val, "test": self.num_test}
+
+
+@dataclass(frozen=True)
+class MnistOptions:
+    """MNIST: `root` is the folder of the four idx files, raw or gzip, and must be given.
+
+    `num_val`: the last of the 60,000 training images; the paper held out none.
+    """
+
+    root: str | None = field(default=None, metadata=NOT_LEARNED)
+    num_val: int = 5000
+
+    def __post_init__(self) -> None:
+        _check_sizes({"val": self.num_val})
+
+
+@dataclass(frozen=True)
+class PermutedMnistOptions(MnistOptions):
+    """MNIST with its pixels in the one order that `permutation_seed` draws."""
+
+    permutation_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("permutation_seed", self.permutation_seed, least=0)
+
+
+@dataclass(frozen=True)
+class DigitsOptions:
+    """`num_val` and `num_test` of the 1,797 images; `seed` draws the parts."""
+
+    num_val: int = 360
+    num_test: int = 360
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("seed", self.seed, least=0)
+        _check_sizes({"val": self.num_val, "test": self.num_test})
+
+
+TaskOptions = ClipsOptions | MarkedOptions | CopyingOptions | MnistOptions | DigitsOptions
+
+TASK_OPTIONS: dict[str, type[TaskOptions]] = {
+    "clips": ClipsOptions,
+    "addition": MarkedOptions,
+    "multiplication": MultiplicationOptions,
+    "mnist": MnistOptions,
+    "permuted-mnist": PermutedMnistOptions,
+    "copying": CopyingOptions,
+    "digits": DigitsOptions,
+}
+
+
+def check_whole(name: str, found: object, *, least: int) -> None:
+    """Raise ValueError unless the option is a whole number and not below `least`."""
+    if not isinstance(found, int) or isinstance(found, bool) or found < least:
+        raise ValueError(f"task.{name}: expected a whole number from {least} up, found {found!r}.")
+
+
+def _check_sizes(sizes: Mapping[str, int]) -> None:
+    """Raise ValueError unless every part has a sequence."""
+    for part, size in sizes.items():
+        check_whole(f"num_{part}", size, least=1)

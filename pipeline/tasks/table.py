@@ -1,0 +1,23 @@
+"""The tasks by name: each is made of its row in TASK_OPTIONS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from pipeline.tasks.clips import ClipsTask
+from pipeline.tasks.copying import copying_task
+from pipeline.tasks.digits import digits_task
+from pipeline.tasks.marked import marked_task
+from pipeline.tasks.mnist import mnist_task, permuted_mnist_task
+from pipeline.tasks.task import Task
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "clips": ClipsTask,
+    "addition": partial(marked_task, "sum"),
+    "multiplication": partial(marked_task, "product"),
+    "mnist": mnist_task,
+    "permuted-mnist": permuted_mnist_task,
+    "copying": copying_task,
+    "digits": digits_task,
+}
