@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from eval.dynamics import measures as dyn
-from pipeline.recurrent import NETS, NetSpec, SequenceNet, build_net
+from pipeline.recurrent.classifier import SequenceNet, build_net
+from pipeline.recurrent.spec import NETS, NetSpec
 
 
 def make_net(name: str, *, input_size: int = 2, hidden_size: int = 6, seed: int = 0) -> SequenceNet:

@@ -15,7 +15,7 @@ from eval.dynamics import measures as dyn
 from eval.dynamics.dynamics import Moment, compute_dynamics, draw_portraits
 from eval.dynamics.findings import choose_case, find_all
 from eval.dynamics.page import format_dynamics, write_dynamics
-from pipeline.recurrent import build_net
+from pipeline.recurrent.classifier import build_net
 from pipeline.runs import load_run
 from pipeline.tasks import make_task
 from tests.test_report import PageReader, find_addresses

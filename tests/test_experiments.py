@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from pipeline.recurrent.spec import NETS, NetSpec
+from pipeline.recurrent.classifier import build_net
+from pipeline.recurrent.spec import NETS, NetKind, NetSpec
 from pipeline.runs import load_run
 from pipeline.tasks import make_task
 from pipeline.tasks.table import TASKS
@@ -14,13 +18,9 @@ from train.experiments import PROTOCOLS, expand_experiments, paper_experiments
 from train.fit import train_run
 from train.specs import OptimizerSpec, ScheduleSpec
 
-CONF = Path(__file__).resolve().parent.parent / "train" / "conf"
+ROOT = Path(__file__).resolve().parent.parent
 # Input and output sizes that stand for those of tasks that read files.
 SIZES = {"clips": (1024, 101), "mnist": (1, 10), "permuted-mnist": (1, 10)}
-
-
-def list_names(group: str) -> set[str]:
-    return {path.stem for path in (CONF / group).glob("*.yaml")}
 
 
 def compose(*arguments: str) -> dict[str, Any]:
@@ -37,10 +37,42 @@ def make_spec(config: dict[str, Any]) -> NetSpec:
     return NetSpec(input_size=sizes[0], num_outputs=sizes[1], **config["model"])
 
 
-def test_every_net_task_and_protocol_has_its_file() -> None:
-    assert list_names("model") == set(NETS)
-    assert list_names("task") == set(TASKS)
-    assert list_names("experiment") == set(PROTOCOLS)
+def test_help_lists_every_net_task_and_protocol_without_torch() -> None:
+    program = (
+        "import runpy, sys\n"
+        "sys.argv = ['train', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('train', run_name='__main__')\n"
+        "finally:\n"
+        "    print('torch is loaded:', 'torch' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()
+    assert f"model: {', '.join(sorted(NETS))}" in lines
+    assert f"task: {', '.join(sorted(TASKS))}" in lines
+    assert f"experiment: {', '.join(sorted(PROTOCOLS))}" in lines
+    assert lines[-1] == "torch is loaded: False"
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_section_of_a_net_is_its_row_and_the_options_that_act_on_it(name: str) -> None:
+    section = compose(f"model={name}")["model"]
+    of_cell = {
+        "simple": {"hidden_size": 100, "input_scale": "fan-in", "readout": "last", "h0": "zero"},
+        "lstm": {"hidden_size": 100, "forget_bias": 1.0, "readout": "last", "h0": "zero"},
+        "gru": {"hidden_size": 100, "readout": "last", "h0": "zero"},
+        "none": {},
+    }[NETS[name].cell]
+    assert section == {"name": name, **of_cell, "dropout": 0.5, "dropout_means": "dropped"}
+
+
+def test_a_new_row_is_a_new_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETS, "orthogonal-tanh-rnn", NetKind("simple", "tanh", "orthogonal"))
+    config = compose("model=orthogonal-tanh-rnn", "model.hidden_size=7", "task=digits")
+    net = build_net(make_spec(config), seed=0)
+    weight = net.state_dict()["recurrent.weight_hh_l0"]
+    torch.testing.assert_close(weight @ weight.T, torch.eye(7), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -49,7 +81,7 @@ def test_every_net_on_every_task_is_one_override_away(task: str) -> None:
         config = compose(f"model={model}", f"task={task}")
         assert (config["model"]["name"], config["task"]["name"]) == (model, task)
         if (model, task) == ("mean-pool", "copying"):  # its answer at every step is the same
-            with pytest.raises(ValueError, match="readout is 'all', but mean-pool reads the mean"):
+            with pytest.raises(ValueError, match="readout is 'all', which has no effect on mean-"):
                 make_spec(config)
         else:
             assert make_spec(config).readout == ("all" if task == "copying" else "last")

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from pipeline.recurrent import initial
 from pipeline.recurrent.initial import RECURRENT_MATRICES
+from pipeline.recurrent.spec import NETS
 
 sizes = st.integers(1, 120)
 seeds = st.integers(0, 2**31)
@@ -136,11 +137,38 @@ def test_active_np_rnn_scales_the_whole_matrix_above_one() -> None:
     assert largest == pytest.approx(4 / (1 + math.sqrt(0.5)) ** 2, rel=0.05)
 
 
+def test_the_table_of_nets_names_the_matrices_there_are_and_leaves_none_out() -> None:
+    simple = {kind.recurrent_matrix for kind in NETS.values() if kind.cell == "simple"}
+    assert simple == set(RECURRENT_MATRICES)
+    assert {kind.recurrent_matrix for kind in NETS.values() if kind.cell != "simple"} == {""}
+
+
+@pytest.mark.parametrize(
+    ("net", "function"),
+    [
+        ("np-rnn", initial.normalized_positive_definite),
+        ("np-tanh-rnn", initial.normalized_positive_definite),
+        ("irnn", initial.identity),
+        ("scaled-irnn", initial.scaled_identity),
+        ("n-rnn", initial.normalized_gaussian),
+        ("o-rnn", initial.orthogonal),
+        ("g-rnn", initial.gaussian),
+        ("rnn", initial.framework_default),
+        ("shifted-np-rnn", initial.identity_plus_positive_definite),
+        ("active-np-rnn", initial.active_set_normalized),
+    ],
+)
+def test_a_net_starts_from_the_matrix_of_its_paper(
+    net: str, function: Callable[[int, Generator], Tensor]
+) -> None:
+    assert RECURRENT_MATRICES[NETS[net].recurrent_matrix] is function
+
+
 @pytest.mark.parametrize("name", RECURRENT_MATRICES)
 def test_a_seed_gives_the_same_matrix_and_another_seed_another_one(name: str) -> None:
     function = RECURRENT_MATRICES[name]
     assert torch.equal(draw(function, 20, 3), draw(function, 20, 3))
-    drawn = name not in ("irnn", "scaled-irnn")
+    drawn = name not in ("identity", "scaled-identity")
     assert torch.equal(draw(function, 20, 3), draw(function, 20, 4)) != drawn
 
 

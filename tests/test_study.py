@@ -17,7 +17,7 @@ from eval.study.page import write_study
 from eval.study.paper import TABLE_3
 from eval.study.study import study_runs
 from eval.study.table import format_study
-from pipeline.recurrent import SequenceNet
+from pipeline.recurrent.classifier import SequenceNet
 from tests.test_report import PageReader, find_addresses
 from tests.tiny_runs import (
     GROUPS,

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from eval.predictions.predict import PartReader
 from pipeline.recurrent import fused
 from pipeline.recurrent.classifier import build_net
-from pipeline.recurrent.spec import NETS, NetSpec
+from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import load_net, load_run
 from pipeline.tasks import make_task
 from tests.tiny_runs import write_split, write_store
@@ -28,7 +28,6 @@ from train.module import SequenceModule
 from train.specs import OptimizerSpec, ScheduleSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-MODELS = sorted(path.stem for path in (ROOT / "train" / "conf" / "model").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -47,13 +46,6 @@ def data(tmp_path: Path) -> list[str]:
 def read_log(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_every_model_composes_and_is_a_net(model: str) -> None:
-    config = compose_config([f"model={model}"])
-    assert config["model"]["name"] == model
-    assert model in NETS
 
 
 def test_the_defaults_are_the_papers_protocol_for_ucf101() -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from pipeline.console import OK, run_command
 from train.config import resolve_config
 from train.experiments import expand_experiments
+from train.groups import register_groups
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -42,4 +43,5 @@ def _expand_arguments() -> int:
 
 if __name__ == "__main__":
     _exit_unless_ok(_expand_arguments)
+    register_groups()
     main()

@@ -1,4 +1,4 @@
-"""The config of one training, composed from train/conf."""
+"""The config of one training, composed from train/conf and the tables of nets and tasks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from train.experiments import expand_experiments
+from train.groups import register_groups
 
 
 def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     `compose_config(["model=irnn", "features=features/UCF101-googlenet", "seed=1"])`
     """
+    register_groups()
     try:
         with initialize_config_module("train.conf", version_base="1.3"):
             return resolve_config(compose("train", overrides=expand_experiments(overrides)))

@@ -8,13 +8,12 @@ Talathi & Vartak 2015, "Improving performance of recurrent neural network with R
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.choices import suggest
+from pipeline.recurrent.spec import NETS
 
 _PREFIX = "+experiment="
-_MODELS = Path(__file__).parent / "conf" / "model"
 
 
 class Protocol(NamedTuple):
@@ -133,7 +132,7 @@ def _expand(name: str) -> list[str]:
     if row.override and words[-1].isdecimal():
         overrides = [row.override(int(words.pop()))]
     net = "-".join(words)
-    if net and not (row.has_net and (_MODELS / f"{net}.yaml").is_file()):
+    if net and not (row.has_net and net in NETS):
         raise _unknown(name)
     if protocol == "ucf101" and net in _UCF101:
         overrides = [f"optimizer.lr={_UCF101[net][0]}", "model.dropout=0.5"]

@@ -7,7 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.recurrent.initial import input_weights, readout_weights, uniform_weights
+from pipeline.recurrent.initial import (
+    RECURRENT_MATRICES,
+    input_weights,
+    readout_weights,
+    uniform_weights,
+)
 from pipeline.recurrent.layers import (
     advance_layer,
     make_layer,
@@ -145,13 +150,14 @@ def _draw_weights(net: SequenceNet, generator: Generator) -> dict[str, Tensor]:
     """A state dict of `net` at the start of training."""
     spec = net.spec
     weights = {name: torch.zeros(tensor.shape) for name, tensor in net.state_dict().items()}
-    if spec.kind.recurrent_matrix is not None:
+    if spec.kind.recurrent_matrix:
         weights["recurrent.weight_ih_l0"] = input_weights(
             spec.hidden_size, spec.input_size, generator, scale=spec.input_scale
         )
     weights["readout.weight"] = readout_weights(net.readout.out_features, net.width, generator)
-    if spec.kind.recurrent_matrix is not None:
-        weights["recurrent.weight_hh_l0"] = spec.kind.recurrent_matrix(spec.hidden_size, generator)
+    if spec.kind.recurrent_matrix:
+        draw_matrix = RECURRENT_MATRICES[spec.kind.recurrent_matrix]
+        weights["recurrent.weight_hh_l0"] = draw_matrix(spec.hidden_size, generator)
     elif net.recurrent is not None:
         for name in ("recurrent.weight_ih_l0", "recurrent.weight_hh_l0"):
             weights[name] = uniform_weights(

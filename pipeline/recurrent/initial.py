@@ -1,8 +1,8 @@
 """Weights of a net at the start of training: plain functions of sizes and a generator.
 
 To add an initialisation, write a function `(hidden_size, generator) -> (H, H)` and give it a row in
-RECURRENT_MATRICES: it is then a ReLU net of that name. Every matrix is computed in float64 and
-returned in float32, so that its law holds to float32 rounding.
+RECURRENT_MATRICES; a row in NETS of `spec.py` then makes a net of it. Every matrix is computed in
+float64 and returned in float32, so that its law holds to float32 rounding.
 
 Talathi & Vartak 2015 is "Improving performance of recurrent neural network with ReLU nonlinearity".
 """
@@ -107,17 +107,16 @@ def active_set_normalized(hidden_size: int, generator: Generator) -> Tensor:
     return (gram / _largest_growth(gram, starts)).float()
 
 
-# The ReLU nets by name: they differ in the recurrent matrix at the start, in nothing else.
 RECURRENT_MATRICES: dict[str, RecurrentMatrix] = {
-    "np-rnn": normalized_positive_definite,
-    "irnn": identity,
-    "scaled-irnn": scaled_identity,
-    "n-rnn": normalized_gaussian,
-    "o-rnn": orthogonal,
-    "g-rnn": gaussian,
-    "rnn": framework_default,
-    "shifted-np-rnn": identity_plus_positive_definite,
-    "active-np-rnn": active_set_normalized,
+    "normalized-positive-definite": normalized_positive_definite,
+    "identity": identity,
+    "scaled-identity": scaled_identity,
+    "normalized-gaussian": normalized_gaussian,
+    "orthogonal": orthogonal,
+    "gaussian": gaussian,
+    "framework-default": framework_default,
+    "identity-plus-positive-definite": identity_plus_positive_definite,
+    "active-set-normalized": active_set_normalized,
 }
 
 

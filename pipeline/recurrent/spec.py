@@ -1,32 +1,42 @@
-"""The nets by name, and the spec that says which one to build."""
+"""The one table of nets, and the spec that says which one to build; reading it needs no torch.
+
+To add a net, give it a row in NETS: it can then be trained by that name. A start matrix of its own
+is a function in `initial.py` with a row in RECURRENT_MATRICES there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.choices import check_choice
-from pipeline.recurrent.initial import (
-    RECURRENT_MATRICES,
-    RecurrentMatrix,
-    normalized_positive_definite,
-)
 
 Cell = Literal["simple", "lstm", "gru", "none"]
 
 
 @dataclass(frozen=True)
 class NetKind:
-    """What makes a net: its cell; for a simple one also f and the recurrent matrix at the start."""
+    """What makes a net: its cell; for a simple one also f and the recurrent matrix at the start.
+
+    `recurrent_matrix` is a key of RECURRENT_MATRICES in `initial.py`; "" where there is none.
+    """
 
     cell: Cell
     nonlinearity: Literal["relu", "tanh"] = "relu"
-    recurrent_matrix: RecurrentMatrix | None = None
+    recurrent_matrix: str = ""
 
 
 NETS: dict[str, NetKind] = {
-    **{name: NetKind("simple", "relu", matrix) for name, matrix in RECURRENT_MATRICES.items()},
-    "np-tanh-rnn": NetKind("simple", "tanh", normalized_positive_definite),
+    "np-rnn": NetKind("simple", "relu", "normalized-positive-definite"),
+    "irnn": NetKind("simple", "relu", "identity"),
+    "scaled-irnn": NetKind("simple", "relu", "scaled-identity"),
+    "n-rnn": NetKind("simple", "relu", "normalized-gaussian"),
+    "o-rnn": NetKind("simple", "relu", "orthogonal"),
+    "g-rnn": NetKind("simple", "relu", "gaussian"),
+    "rnn": NetKind("simple", "relu", "framework-default"),
+    "shifted-np-rnn": NetKind("simple", "relu", "identity-plus-positive-definite"),
+    "active-np-rnn": NetKind("simple", "relu", "active-set-normalized"),
+    "np-tanh-rnn": NetKind("simple", "tanh", "normalized-positive-definite"),
     "lstm": NetKind("lstm"),
     "gru": NetKind("gru"),
     "mean-pool": NetKind("none"),
@@ -37,10 +47,11 @@ READOUTS = ("last", "mean", "all")
 DROPOUT_MEANINGS = ("dropped", "kept")
 INITIAL_STATES = ("zero", "learned")
 
-# Which cells a field acts on; a field that is not here acts on all.
+# Which cells an option acts on; one that is not here acts on all.
 _CELLS_OF_FIELD: dict[str, tuple[Cell, ...]] = {
     "hidden_size": ("simple", "lstm", "gru"),
     "input_scale": ("simple",),
+    "readout": ("simple", "lstm", "gru"),
     "forget_bias": ("lstm",),
     "h0": ("simple", "lstm", "gru"),
 }
@@ -53,7 +64,7 @@ class NetSpec:
     `name`: a key of NETS. `input_size` D, `num_outputs` C, `hidden_size` H.
     `input_scale`: the N of eq. 10 is the input's size (`fan-in`) or the hidden one (`hidden`).
     `readout`: what the linear layer reads, the `last` real step's state, the `mean` of the states
-    over the real steps, or `all` steps one by one. mean-pool always reads the mean (of features).
+    over the real steps, or `all` steps one by one; mean-pool has no choice, and reads the mean.
     `dropout`: in training, the share of hidden units that are `dropout_means` (dropped or kept).
     `forget_bias`: of an lstm's forget gate at the start. `h0`: the state before the first step.
     A field without effect on the named net must stand at its default.
@@ -107,16 +118,24 @@ class NetSpec:
         return {"simple": 1, "lstm": 2, "gru": 1, "none": 0}[self.kind.cell]
 
     def _check_unused_fields(self) -> None:
-        if self.kind.cell == "none" and self.readout == "all":
-            raise ValueError(f"readout is 'all', but {self.name} reads the mean: leave readout out")
         for field in fields(self):
             found = getattr(self, field.name)
-            acts = self.kind.cell in _CELLS_OF_FIELD.get(field.name, (self.kind.cell,))
-            if not acts and found != field.default:
+            if not _acts_on(field.name, self.kind.cell) and found != field.default:
                 raise ValueError(
                     f"{field.name} is {found!r}, which has no effect on {self.name}; "
                     f"expected its default, {field.default!r}: leave it out"
                 )
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """The options of the net of this name with their defaults: the config's `model` section.
+
+    All of NetSpec but the sizes, which the task gives, and the options without effect on the net.
+    """
+    cell = NETS[name].cell
+    given = ("name", "input_size", "num_outputs")
+    options = {field.name: field.default for field in fields(NetSpec) if field.name not in given}
+    return {"name": name, **{key: v for key, v in options.items() if _acts_on(key, cell)}}
 
 
 def multiply_adds_per_step(spec: NetSpec) -> int:
@@ -127,6 +146,10 @@ def multiply_adds_per_step(spec: NetSpec) -> int:
     """
     recurrent = spec.gates * spec.hidden_size * (spec.input_size + spec.hidden_size)
     return recurrent + (spec.num_outputs * spec.hidden_size if spec.readout == "all" else 0)
+
+
+def _acts_on(option: str, cell: Cell) -> bool:
+    return cell in _CELLS_OF_FIELD.get(option, (cell,))
 
 
 def _check_positive(field: str, found: object) -> None:

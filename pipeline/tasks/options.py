@@ -146,6 +146,9 @@ TASK_OPTIONS: dict[str, type[TaskOptions]] = {
     "digits": DigitsOptions,
 }
 
+# Tasks that are scored at single steps of a sequence, so that a net answers at all of them.
+ANSWERED_AT_EVERY_STEP = ("copying",)
+
 
 def check_whole(name: str, found: object, *, least: int) -> None:
     """Raise ValueError unless the option is a whole number and not below `least`."""
