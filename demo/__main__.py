@@ -174,18 +174,18 @@ def _evaluate(runs: Sequence[Path], out: Path, videos: Path) -> Evaluation:
 
 
 def score_pairs(predictions: Predictions) -> tuple[Estimate, int]:
-    """The share of the clips of PAIRS with a better score for their class than for its twin.
+    """The share of the clips of PAIRS with a larger output for their class than for its twin.
 
     Beside it the number of these clips. A group is one source of evidence: its clips look alike.
     """
     twins = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
     labels = predictions.labels
     hits, groups = [], []
-    for scores, target, source in zip(
-        predictions.scores, predictions.targets, predictions.sources, strict=True
+    for outputs, target, source in zip(
+        predictions.outputs, predictions.targets, predictions.sources, strict=True
     ):
         if twin := twins.get(labels[target]):
-            hits.append(bool(scores[target] > scores[labels.index(twin)]))
+            hits.append(bool(outputs[target] > outputs[labels.index(twin)]))
             groups.append(source.rpartition("/")[2])
     return estimate_share(np.array(hits), groups), len(hits)
 

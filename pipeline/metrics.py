@@ -27,32 +27,32 @@ class Estimate:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def top_k_hits(scores: Floats, targets: Ints, k: int) -> NDArray[np.bool_]:
-    """(N,) whether the target is among the k best of its scores (N, C); a tie is no hit.
+def top_k_hits(outputs: Floats, targets: Ints, k: int) -> NDArray[np.bool_]:
+    """(N,) whether the target is among the k largest of its outputs (N, C); a tie is no hit.
 
-    So a net that gives all classes the same score is never right by the order of the classes.
+    So a net that gives all classes the same output is never right by the order of the classes.
     """
-    target_scores = np.take_along_axis(scores, targets[:, None], axis=1)
-    num_others_as_good = (scores >= target_scores).sum(axis=1) - 1
-    finite = np.isfinite(scores).all(axis=1)
+    target_outputs = np.take_along_axis(outputs, targets[:, None], axis=1)
+    num_others_as_good = (outputs >= target_outputs).sum(axis=1) - 1
+    finite = np.isfinite(outputs).all(axis=1)
     hits: NDArray[np.bool_] = (num_others_as_good < k) & finite
     return hits
 
 
-def answers(scores: Floats, targets: Ints) -> NDArray[np.int64]:
-    """(N,) the class with the best of the finite scores (N, C); in a tie with the target, another.
+def answers(outputs: Floats, targets: Ints) -> NDArray[np.int64]:
+    """(N,) the class with the largest of the finite outputs (N, C); tied with the target, another.
 
     So an answer is the target exactly where `top_k_hits(..., k=1)` is true.
     """
-    others = scores.copy()
+    others = outputs.copy()
     np.put_along_axis(others, targets[:, None], -np.inf, axis=1)
-    hits = top_k_hits(scores, targets, k=1)
+    hits = top_k_hits(outputs, targets, k=1)
     return np.where(hits, targets, others.argmax(axis=1)).astype(np.int64)
 
 
-def target_probabilities(scores: Floats, targets: Ints) -> Floats:
-    """(N,) the softmax of the scores (N, C) at the target."""
-    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+def target_probabilities(outputs: Floats, targets: Ints) -> Floats:
+    """(N,) the softmax of the outputs (N, C) at the target."""
+    shifted = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
     shares = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
     return np.take_along_axis(shares, targets[:, None], axis=1)[:, 0]
 

@@ -2,7 +2,7 @@
 
 run = load_run("runs/mine")
 streamer = Streamer(load_net(run), load_encoder(run.provenance))
-scores = streamer.push(frame)  # (C,) after every frame (H, W, 3)
+outputs = streamer.push(frame)  # (C,) after every frame (H, W, 3)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StageSeconds:
 
 
 class Streamer:
-    """Scores of a stream after every frame, in memory that does not grow.
+    """Outputs of a stream after every frame, in memory that does not grow.
 
     They equal those of the stream so far read as one clip. Of a run trained on every k-th frame,
     the frames between change nothing. Without an encoder it takes features only. Streams may share
@@ -68,10 +68,10 @@ class Streamer:
         """Forget the stream: the next frame is the first of another."""
         self._state = self._stepper.initial_state()
         self._num_frames = 0
-        self._scores = np.full(self._stepper.spec.num_outputs, np.nan, np.float32)
+        self._outputs = np.full(self._stepper.spec.num_outputs, np.nan, np.float32)
 
     def push(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Scores (C,) after one more frame, uint8 (H, W, 3) RGB."""
+        """Outputs (C,) after one more frame, uint8 (H, W, 3) RGB."""
         if self._encoder is None:
             raise ValueError("This Streamer has no encoder: push_features, or make it with one.")
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
@@ -82,21 +82,21 @@ class Streamer:
             self.seconds.encode += time.perf_counter() - start
             self._step(features)
         self._num_frames += 1
-        return self._scores.copy()
+        return self._outputs.copy()
 
     def push_features(self, features: NDArray[Any]) -> NDArray[np.float32]:
-        """Scores (C,) after one more step, the features (D,) of a frame."""
+        """Outputs (C,) after one more step, the features (D,) of a frame."""
         if features.shape != (self._stepper.spec.input_size,):
             raise ValueError(
                 f"features: expected ({self._stepper.spec.input_size},), found {features.shape}"
             )
         self._step(features)
         self._num_frames += self._stride
-        return self._scores.copy()
+        return self._outputs.copy()
 
     def _step(self, features: NDArray[Any]) -> None:
         start = time.perf_counter()
-        self._scores, self._state = self._stepper.step(features, self._state)
+        self._outputs, self._state = self._stepper.step(features, self._state)
         self.seconds.step += time.perf_counter() - start
         self.seconds.num_steps += 1
 
@@ -105,7 +105,7 @@ class Streamer:
         return {
             **{name: np.array(part) for name, part in self._state.to_dict().items()},
             "num_frames": np.array(self._num_frames),
-            "scores": self._scores.copy(),
+            "outputs": self._outputs.copy(),
         }
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -114,12 +114,12 @@ class Streamer:
         found = {name: np.shape(part) for name, part in state.items()}
         if found != {name: part.shape for name, part in expected.items()}:
             raise ValueError(
-                f"state: expected {_name_shapes(expected)}, found {_name_shapes(state)}: it is of "
-                f"another net."
+                f"state: expected {_name_shapes(expected)}, found {_name_shapes(state)}: it is "
+                f"of another net, or was saved by an older version."
             )
         self._state = StepState.from_dict(state)
         self._num_frames = int(state["num_frames"])
-        self._scores = np.array(state["scores"], np.float32)
+        self._outputs = np.array(state["outputs"], np.float32)
 
 
 def _name_shapes(state: Mapping[str, Any]) -> str:

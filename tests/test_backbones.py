@@ -145,8 +145,8 @@ def test_bvlc_googlenet_sees_the_cat_as_caffe_does(data_root: Path) -> None:
     backbone = load_backbone(
         "bvlc-googlenet", weights=weights / "bvlc_googlenet.npz", features="logits"
     )
-    scores = prepare(backbone, batch_frames=1).encode(torch.from_numpy(cat)[None])
-    shares, classes = scores.softmax(dim=1)[0].topk(3)
+    outputs = prepare(backbone, batch_frames=1).encode(torch.from_numpy(cat)[None])
+    shares, classes = outputs.softmax(dim=1)[0].topk(3)
     names = [words[int(index)].split(" ", 1)[1].split(",")[0] for index in classes]
     assert names == ["tiger cat", "Egyptian cat", "tabby"]
     assert shares.tolist() == pytest.approx([0.41, 0.27, 0.22], abs=0.006)
@@ -229,9 +229,11 @@ def test_timm_weights_from_a_file_lose_their_classifier(tmp_path: Path) -> None:
     assert (found.dim, random.dim) == (pooled.dim, 1000)
     with torch.no_grad():
         features = found.module(found.preprocess(draw_frames(1)))
-        scores = random.module(random.preprocess(draw_frames(1)))
+        outputs = random.module(random.preprocess(draw_frames(1)))
         state = random.module.state_dict()
-        torch.testing.assert_close(F.linear(features, state["fc.weight"], state["fc.bias"]), scores)
+        torch.testing.assert_close(
+            F.linear(features, state["fc.weight"], state["fc.bias"]), outputs
+        )
 
 
 def test_bfloat16_features_point_where_float32_ones_do() -> None:

@@ -16,14 +16,14 @@ from tests.tiny_runs import write_run, write_store
 
 
 def make_predictions(num: int, *, temperature: float, seed: int = 0) -> Predictions:
-    """Targets drawn from softmax(scores / temperature)."""
+    """Targets drawn from softmax(outputs / temperature)."""
     generator = np.random.default_rng(seed)
-    scores = 2 * generator.normal(size=(num, 4))
-    noise = generator.gumbel(size=scores.shape)
+    outputs = 2 * generator.normal(size=(num, 4))
+    noise = generator.gumbel(size=outputs.shape)
     ids = tuple(str(i) for i in range(num))
     return Predictions(
-        ("a", "b", "c", "d"), scores.astype(np.float32),
-        (scores / temperature + noise).argmax(axis=1), ids, PartUse(num, ids),
+        ("a", "b", "c", "d"), outputs.astype(np.float32),
+        (outputs / temperature + noise).argmax(axis=1), ids, PartUse(num, ids),
     )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_the_temperature_that_drew_the_targets_is_found(temperature: float) -> N
 def test_a_few_right_answers_do_not_make_every_answer_certain() -> None:
     predictions = make_predictions(10, temperature=1e-6)
     fitted = fit_temperature(predictions)
-    confidence = fitted.probabilities(predictions.scores).max(axis=1).mean()
+    confidence = fitted.probabilities(predictions.outputs).max(axis=1).mean()
     assert 0.7 < confidence < 0.97
     assert "roughly" in str(fitted)
 

@@ -59,8 +59,8 @@ def sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def scores_by_hand(net: SequenceNet, x: Array) -> Array:
-    """Scores (C,), or (T, C) for readout `all`, of one sequence (T, D): the plain equations."""
+def outputs_by_hand(net: SequenceNet, x: Array) -> Array:
+    """Outputs (C,), or (T, C) for readout `all`, of one sequence (T, D): the plain equations."""
     w = {key: weights.numpy().astype(np.float64) for key, weights in net.state_dict().items()}
     cell, spec = net.spec.kind.cell, net.spec
     read = []
@@ -96,13 +96,13 @@ def scores_by_hand(net: SequenceNet, x: Array) -> Array:
     ("name", "readout", "h0"),
     [(*pair, h0) for pair in EVERY_NET_AND_READOUT for h0 in initial_states(pair[0])],
 )
-def test_scores_are_those_of_the_equations(name: str, readout: str, h0: str) -> None:
+def test_outputs_are_those_of_the_equations(name: str, readout: str, h0: str) -> None:
     net = make_net(name, readout=readout, h0=h0)
     features, lengths = draw_batch(1)
     with torch.no_grad():
         found = net(features, lengths).numpy()
     for row, x, length in zip(found, features.numpy(), lengths.tolist(), strict=True):
-        expected = scores_by_hand(net, x[:length].astype(np.float64))
+        expected = outputs_by_hand(net, x[:length].astype(np.float64))
         np.testing.assert_allclose(
             row[:length] if readout == "all" else row, expected, atol=CLOSE, rtol=CLOSE
         )
@@ -111,7 +111,7 @@ def test_scores_are_those_of_the_equations(name: str, readout: str, h0: str) -> 
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**31), junk=st.sampled_from([0.0, 1e3, -1e6]))
 @pytest.mark.parametrize(("name", "readout"), EVERY_NET_AND_READOUT)
-def test_padding_order_and_mates_never_change_a_sequences_scores_or_gradients(
+def test_padding_order_and_mates_never_change_a_sequences_outputs_or_gradients(
     name: str, readout: str, seed: int, junk: float
 ) -> None:
     net = make_net(name, readout=readout)
@@ -141,10 +141,10 @@ def test_reading_step_by_step_equals_reading_at_once(name: str, readout: str) ->
     state = net.initial_state(4)
     with torch.no_grad():
         for t in range(9):
-            scores, state = net.step(features[:, t], state)
+            outputs, state = net.step(features[:, t], state)
             at_once = net(features[:, : t + 1], torch.full((4,), t + 1))
             torch.testing.assert_close(
-                scores, at_once[:, t] if readout == "all" else at_once, atol=CLOSE, rtol=CLOSE
+                outputs, at_once[:, t] if readout == "all" else at_once, atol=CLOSE, rtol=CLOSE
             )
     assert state.num_steps.tolist() == [9] * 4
 

@@ -115,15 +115,15 @@ def test_the_split_by_groups_has_the_papers_parts(videos: Path) -> None:
     assert {clip.group for clip in split.train} == {"g11"}
 
 
-def test_pair_accuracy_looks_only_at_the_two_scores_of_a_pair() -> None:
+def test_pair_accuracy_looks_only_at_the_two_outputs_of_a_pair() -> None:
     targets = [LABELS.index(label) for label in ("Grows", "Shrinks", "Brightens", "Spins")]
-    scores = np.zeros((4, len(LABELS)), dtype=np.float32)
-    scores[:, LABELS.index("Spins")] = 9  # the best, and no matter
-    scores[:3, LABELS.index("Grows")] = 1  # right, wrong, and no matter
+    outputs = np.zeros((4, len(LABELS)), dtype=np.float32)
+    outputs[:, LABELS.index("Spins")] = 9  # the best, and no matter
+    outputs[:3, LABELS.index("Grows")] = 1  # right, wrong, and no matter
     ids = ("a", "b", "c", "d")
     use = PartUse(num_listed=4, used=ids)
     sources = ("Grows/g01", "Shrinks/g01", "Brightens/g02", "Spins/g02")
-    predictions = Predictions(LABELS, scores, np.array(targets), sources, use)
+    predictions = Predictions(LABELS, outputs, np.array(targets), sources, use)
     estimate, num = score_pairs(predictions)
     assert num == 3
     assert estimate.value == pytest.approx(1 / 3)  # a tie is no hit

@@ -85,8 +85,8 @@ def test_gradient_norms_are_the_readout_weights_times_the_jacobian(name: str) ->
         for b, length in enumerate(lengths.tolist()):
             before = states_by_hand(net, x[b, : length - k], torch.zeros(6).double()).detach()
             before.requires_grad_()
-            score = weights @ states_by_hand(net, x[b, length - k : length], before)
-            (gradient,) = torch.autograd.grad(score.sum(), before)
+            output = weights @ states_by_hand(net, x[b, length - k : length], before)
+            (gradient,) = torch.autograd.grad(output.sum(), before)
             expected += float(gradient.norm() / weights.norm()) / 2
         assert found[k] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 

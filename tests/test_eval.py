@@ -45,7 +45,7 @@ def _accuracy(net: torch.nn.Module, clips: list[str] | None = None) -> float:
     return float(np.mean([labels[i] == answer for i, answer in zip(ids, answers, strict=True)]))
 
 
-def test_scores_and_predictions_are_those_of_the_nets_equation(tmp_path: Path, store: Path) -> None:
+def test_scores_and_outputs_are_those_of_the_nets_equation(tmp_path: Path, store: Path) -> None:
     net = write_run(tmp_path / "run", store)
     evaluation = evaluate_runs([tmp_path / "run"], batch_size=5)
     predictions = read_predictions(tmp_path / "run" / "eval" / "test" / "predictions.csv")
@@ -53,7 +53,7 @@ def test_scores_and_predictions_are_those_of_the_nets_equation(tmp_path: Path, s
     assert predictions.sources == tuple(f"{clip.label}/{clip.group}" for clip in TEST_CLIPS)
     weight, features = net.get_parameter("readout.weight").detach().numpy(), make_features()
     expected = np.stack([weight @ features[i].mean(axis=0) for i in predictions.ids])
-    np.testing.assert_allclose(predictions.scores, expected, atol=1e-5)  # float32 sums
+    np.testing.assert_allclose(predictions.outputs, expected, atol=1e-5)  # float32 sums
     (row,) = evaluation.rows
     top_1, top_5, per_class = row.scores
     assert top_1.estimate.value == pytest.approx(_accuracy(net))
@@ -64,14 +64,14 @@ def test_scores_and_predictions_are_those_of_the_nets_equation(tmp_path: Path, s
 
 
 @pytest.mark.parametrize("model", ["np-rnn", "lstm", "mean-pool"])
-def test_batch_mates_and_padding_never_change_a_score(
+def test_batch_mates_and_padding_never_change_an_output(
     tmp_path: Path, store: Path, model: str
 ) -> None:
     write_run(tmp_path / "run", store, model=model)
     found = []
     for batch_size in (1, 5, 256):
         evaluate_runs([tmp_path / "run"], out=tmp_path / str(batch_size), batch_size=batch_size)
-        found.append(read_predictions(tmp_path / str(batch_size) / "predictions.csv").scores)
+        found.append(read_predictions(tmp_path / str(batch_size) / "predictions.csv").outputs)
     np.testing.assert_allclose(found[1], found[0], atol=1e-5)  # float32, another order of sums
     np.testing.assert_allclose(found[2], found[0], atol=1e-5)
 

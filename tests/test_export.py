@@ -61,7 +61,7 @@ def make_batch() -> SequenceBatch:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.name}-{s.readout}-{s.h0}")
-def test_both_graphs_give_the_scores_of_torch_for_every_net(spec: NetSpec) -> None:
+def test_both_graphs_give_the_outputs_of_torch_for_every_net(spec: NetSpec) -> None:
     net, batch = make_net(spec), make_batch()
     found = read_whole(build_whole(net), [batch])
     # float32 sums in another order
@@ -69,9 +69,9 @@ def test_both_graphs_give_the_scores_of_torch_for_every_net(spec: NetSpec) -> No
     step, state = OnnxStep(build_step(net), net), net.initial_state(3)
     carried = step.start(3)
     for features_t in batch.features[:, :4].unbind(1):
-        scores, carried = step.step(features_t.numpy(), carried)
+        outputs, carried = step.step(features_t.numpy(), carried)
         wanted, state = net.step(features_t, state)
-        np.testing.assert_allclose(scores, wanted, atol=5e-6, rtol=1e-5)
+        np.testing.assert_allclose(outputs, wanted, atol=5e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["np-rnn", "lstm", "mean-pool"])
@@ -87,7 +87,7 @@ def test_the_comparison_finds_a_wrong_weight_in_either_graph(name: str) -> None:
     assert compare_steps(step, bent, batch) > 1
 
 
-def test_the_allowed_difference_grows_with_the_scores_and_nan_is_never_allowed() -> None:
+def test_the_allowed_difference_grows_with_the_outputs_and_nan_is_never_allowed() -> None:
     one = np.ones(3, np.float32)
     assert excess(one + np.float32(2e-5), one) > 1
     assert excess(300 * one + np.float32(2e-4), 300 * one) < 1
@@ -133,10 +133,10 @@ def test_the_command_writes_files_that_answer_and_describe_themselves(
     calibration = json.loads((run / "calibration.json").read_text())
     assert float(told["temperature"]) == calibration["temperature"]
     features = np.random.default_rng(0).normal(size=(1, 5, 6)).astype(np.float32)
-    (scores,) = session.run(None, {"features": features, "lengths": np.array([5])})
+    (outputs,) = session.run(None, {"features": features, "lengths": np.array([5])})
     with torch.no_grad():
         wanted = load_net(load_run(run))(torch.from_numpy(features), torch.tensor([5]))
-    np.testing.assert_allclose(scores, wanted, atol=1e-5)
+    np.testing.assert_allclose(outputs, wanted, atol=1e-5)
 
 
 def test_a_net_that_answers_differently_is_refused_and_nothing_is_written(
@@ -145,7 +145,7 @@ def test_a_net_that_answers_differently_is_refused_and_nothing_is_written(
     other = build_net(load_run(run).net_spec, seed=5).eval()
     monkeypatch.setattr("eval.export.export.build_whole", lambda net: build_whole(other))
     assert main(["--run", str(run), "--export", "onnx"]) == 2
-    assert "gives other scores than torch" in capsys.readouterr().err
+    assert "gives other outputs than torch" in capsys.readouterr().err
     assert not (run / "export").exists()
 
 

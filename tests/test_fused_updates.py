@@ -75,7 +75,7 @@ def worst_error(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected).abs().max() / expected.abs().max())
 
 
-def scores_of(parameters: list[torch.nn.Parameter], sequences: Tensor, kind: str) -> Tensor:
+def outputs_of(parameters: list[torch.nn.Parameter], sequences: Tensor, kind: str) -> Tensor:
     weight_ih, weight_hh, bias, weight_out, bias_out = parameters
     net = torch.nn.RNN(sequences.shape[-1], HIDDEN, nonlinearity=kind, batch_first=True)
     weights = {
@@ -95,9 +95,9 @@ def update_one_at_a_time(
     optimizer = torch.optim.SGD(parameters, lr=choices["learning_rate"])
     seen: dict[str, list[float]] = {"losses": [], "gradient_norms": []}
     for sequences, target in zip(features, targets, strict=True):
-        scores = scores_of(parameters, sequences, choices["nonlinearity"])
+        outputs = outputs_of(parameters, sequences, choices["nonlinearity"])
         loss_of = F.cross_entropy if choices["loss"] == "cross_entropy" else F.mse_loss
-        loss = loss_of(scores, target, reduction=choices["reduction"])
+        loss = loss_of(outputs, target, reduction=choices["reduction"])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         grads = [p.grad for p in parameters if p.grad is not None]

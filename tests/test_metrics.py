@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from pipeline import metrics
 
 
-def _draw_scores(num: int = 60, num_classes: int = 8) -> tuple[metrics.Floats, metrics.Ints]:
+def _draw_outputs(num: int = 60, num_classes: int = 8) -> tuple[metrics.Floats, metrics.Ints]:
     generator = np.random.default_rng(0)
     targets = generator.integers(num_classes, size=num)
     targets[:num_classes] = np.arange(num_classes)  # every class is there
@@ -22,48 +22,48 @@ def _draw_scores(num: int = 60, num_classes: int = 8) -> tuple[metrics.Floats, m
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_top_k_hits_are_those_of_scikit_learn(k: int) -> None:
-    scores, targets = _draw_scores()
-    expected = top_k_accuracy_score(targets, scores, k=k, normalize=False)
-    assert metrics.top_k_hits(scores, targets, k).sum() == expected
+    outputs, targets = _draw_outputs()
+    expected = top_k_accuracy_score(targets, outputs, k=k, normalize=False)
+    assert metrics.top_k_hits(outputs, targets, k).sum() == expected
 
 
-def test_a_net_with_equal_scores_hits_nothing() -> None:
+def test_a_net_with_equal_outputs_hits_nothing() -> None:
     targets = np.array([0, 1, 2])
     assert not metrics.top_k_hits(np.zeros((3, 3)), targets, 1).any()
     assert not metrics.top_k_hits(np.zeros((3, 3)), targets, 2).any()
 
 
-def test_scores_that_are_not_finite_hit_nothing() -> None:
-    scores = np.array([[1.0, np.nan], [np.inf, 0.0], [1.0, 0.0]])
-    assert metrics.top_k_hits(scores, np.array([0, 0, 0]), 1).tolist() == [False, False, True]
+def test_outputs_that_are_not_finite_hit_nothing() -> None:
+    outputs = np.array([[1.0, np.nan], [np.inf, 0.0], [1.0, 0.0]])
+    assert metrics.top_k_hits(outputs, np.array([0, 0, 0]), 1).tolist() == [False, False, True]
 
 
 def test_an_answer_is_the_target_exactly_where_it_is_a_hit() -> None:
     generator = np.random.default_rng(1)
-    scores = generator.integers(3, size=(200, 4)).astype(np.float32)  # many ties
+    outputs = generator.integers(3, size=(200, 4)).astype(np.float32)  # many ties
     targets = generator.integers(4, size=200)
-    answers = metrics.answers(scores, targets)
-    np.testing.assert_array_equal(answers == targets, metrics.top_k_hits(scores, targets, 1))
-    assert (np.take_along_axis(scores, answers[:, None], 1)[:, 0] == scores.max(axis=1)).all()
+    answers = metrics.answers(outputs, targets)
+    np.testing.assert_array_equal(answers == targets, metrics.top_k_hits(outputs, targets, 1))
+    assert (np.take_along_axis(outputs, answers[:, None], 1)[:, 0] == outputs.max(axis=1)).all()
 
 
-def test_target_probabilities_are_the_softmax_also_of_large_scores() -> None:
-    scores = np.array([[1000.0, 1000.0], [0.0, math.log(3)]])
-    found = metrics.target_probabilities(scores, np.array([0, 1]))
+def test_target_probabilities_are_the_softmax_also_of_large_outputs() -> None:
+    outputs = np.array([[1000.0, 1000.0], [0.0, math.log(3)]])
+    found = metrics.target_probabilities(outputs, np.array([0, 1]))
     np.testing.assert_allclose(found, [0.5, 0.75], rtol=1e-12)
 
 
 def test_weighted_by_class_the_share_of_hits_is_the_balanced_accuracy() -> None:
-    scores, targets = _draw_scores()
-    hits = metrics.top_k_hits(scores, targets, 1)
+    outputs, targets = _draw_outputs()
+    hits = metrics.top_k_hits(outputs, targets, 1)
     found = metrics.estimate_share(hits, _own(len(hits)), metrics.class_weights(targets))
-    expected = balanced_accuracy_score(targets, metrics.answers(scores, targets))
+    expected = balanced_accuracy_score(targets, metrics.answers(outputs, targets))
     assert found.value == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_confusion_matrix_is_that_of_scikit_learn() -> None:
-    scores, targets = _draw_scores()
-    answers = metrics.answers(scores, targets)
+    outputs, targets = _draw_outputs()
+    answers = metrics.answers(outputs, targets)
     np.testing.assert_array_equal(
         metrics.confusion_matrix(answers, targets, 8), sklearn_confusion_matrix(targets, answers)
     )

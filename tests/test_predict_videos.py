@@ -92,7 +92,7 @@ def test_large_frames_come_in_full_batches_too(
 
 
 @pytest.mark.parametrize("stride", [1, 4])
-def test_a_video_gets_the_scores_of_its_stored_features(tmp_path: Path, stride: int) -> None:
+def test_a_video_gets_the_outputs_of_its_stored_features(tmp_path: Path, stride: int) -> None:
     path = write_clip(tmp_path / "a.avi", num_frames=23)
     net = build_net(NetSpec("np-rnn", 3, 3, hidden_size=10), seed=1).eval()
     classifier = make_classifier(stride=stride, net=net)
@@ -100,9 +100,9 @@ def test_a_video_gets_the_scores_of_its_stored_features(tmp_path: Path, stride: 
     frames = np.concatenate(list(read_frames(path, stride=stride)))
     features = torch.from_numpy(classifier.encoder.encode(frames)).float()
     with torch.inference_mode():
-        scores = net(features[None], torch.tensor([len(features)]))[0]
+        outputs = net(features[None], torch.tensor([len(features)]))[0]
     assert isinstance(found, VideoAnswer)
-    np.testing.assert_allclose(found.probabilities, scores.softmax(0).numpy(), atol=1e-6)
+    np.testing.assert_allclose(found.probabilities, outputs.softmax(0).numpy(), atol=1e-6)
     assert (found.num_frames, found.num_steps) == (23, len(features))
 
 

@@ -21,16 +21,16 @@ from pipeline.tasks import PartUse
 _NAMES = st.lists(st.text("aß,\"'\n;: $", min_size=1, max_size=6), min_size=2, unique=True)
 
 
-def _make(labels: tuple[str, ...], scores: NDArray[np.float32], targets: object) -> Predictions:
-    ids = tuple(f"clip {i}" for i in range(len(scores)))
+def _make(labels: tuple[str, ...], outputs: NDArray[np.float32], targets: object) -> Predictions:
+    ids = tuple(f"clip {i}" for i in range(len(outputs)))
     use = PartUse(len(ids) + 1, ids, missing=("gone",), truncated=ids[1:2])
-    return Predictions(labels, scores, np.asarray(targets), tuple(f"s{i}" for i in ids), use)
+    return Predictions(labels, outputs, np.asarray(targets), tuple(f"s{i}" for i in ids), use)
 
 
 def _assert_equal(found: Predictions, expected: Predictions) -> None:
     assert is_same_test(found, expected)
     assert (found.use, found.sources) == (expected.use, expected.sources)
-    np.testing.assert_array_equal(found.scores, expected.scores, strict=True)
+    np.testing.assert_array_equal(found.outputs, expected.outputs, strict=True)
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,11 +39,11 @@ def test_a_classification_reads_back_exactly_whatever_its_labels(
     tmp_path_factory: pytest.TempPathFactory, labels: list[str], seed: int
 ) -> None:
     generator = np.random.default_rng(seed)
-    scores = (generator.normal(size=(4, len(labels))) * 10.0 ** generator.integers(-9, 9)).astype(
+    outputs = (generator.normal(size=(4, len(labels))) * 10.0 ** generator.integers(-9, 9)).astype(
         np.float32
     )
-    scores[0, 0] = np.nan
-    predictions = _make(tuple(labels), scores, generator.integers(len(labels), size=4))
+    outputs[0, 0] = np.nan
+    predictions = _make(tuple(labels), outputs, generator.integers(len(labels), size=4))
     path = tmp_path_factory.mktemp("predictions") / "predictions.csv"
     write_predictions(path, predictions)
     _assert_equal(read_predictions(path), predictions)
@@ -56,22 +56,34 @@ def test_a_regression_reads_back_exactly(tmp_path: Path) -> None:
     _assert_equal(read_predictions(tmp_path / "p.csv"), predictions)
 
 
-def test_the_comparison_of_this_file_sees_one_changed_score() -> None:
-    scores = np.zeros((3, 2), np.float32)
-    changed = scores.copy()
+def test_the_comparison_of_this_file_sees_one_changed_output() -> None:
+    outputs = np.zeros((3, 2), np.float32)
+    changed = outputs.copy()
     changed[2, 1] = 1e-6
     with pytest.raises(AssertionError):
-        _assert_equal(_make(("a", "b"), changed, [0, 1, 0]), _make(("a", "b"), scores, [0, 1, 0]))
+        _assert_equal(_make(("a", "b"), changed, [0, 1, 0]), _make(("a", "b"), outputs, [0, 1, 0]))
 
 
 def test_the_file_has_a_row_for_each_listed_clip_also_the_missing_ones(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.csv", _make(("a", "b"), np.zeros((2, 2), np.float32), [1, 0]))
     assert (tmp_path / "p.csv").read_text() == (
-        "id,use,source,target,score:a,score:b\n"
+        "id,use,source,target,output:a,output:b\n"
         "clip 0,used,sclip 0,b,0,0\n"
         "clip 1,truncated,sclip 1,a,0,0\n"
         "gone,missing,,,,\n"
     )
+
+
+def test_files_whose_columns_of_outputs_begin_with_score_read_the_same(tmp_path: Path) -> None:
+    outputs = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    for labels, targets in ((("a", "score:b"), [1, 0, 1]), ((), outputs + np.float32(1))):
+        expected = _make(labels, outputs, targets)
+        write_predictions(tmp_path / "p.csv", expected)
+        header, rest = (tmp_path / "p.csv").read_text().split("\n", maxsplit=1)
+        old = header.replace("output:", "score:")
+        assert old.count(",score:") == 2
+        (tmp_path / "old.csv").write_text(f"{old}\n{rest}")
+        _assert_equal(read_predictions(tmp_path / "old.csv"), expected)
 
 
 @pytest.mark.parametrize(
@@ -79,11 +91,11 @@ def test_the_file_has_a_row_for_each_listed_clip_also_the_missing_ones(tmp_path:
     [
         ("", "expected the columns"),
         ("a,b\n1,2\n", "expected the columns"),
-        ("id,use,source,target,score:a\n", "0 clips"),
-        ("id,use,source,target,score:a\nx,used,s,a\n", "found 4"),
-        ("id,use,source,target,score:a\nx,used,s,a,high\n", "high"),
-        ("id,use,source,target,score:a\nx,used,s,b,1\n", "targets b"),
-        ("id,use,source,target,score:a\nx,used,s,a,1\nx,used,s,a,1\n", "twice"),
+        ("id,use,source,target,output:a\n", "0 clips"),
+        ("id,use,source,target,output:a\nx,used,s,a\n", "found 4"),
+        ("id,use,source,target,output:a\nx,used,s,a,high\n", "high"),
+        ("id,use,source,target,output:a\nx,used,s,b,1\n", "targets b"),
+        ("id,use,source,target,output:a\nx,used,s,a,1\nx,used,s,a,1\n", "twice"),
         ("\x00\x01\x02", "expected the columns"),
     ],
 )

@@ -40,6 +40,8 @@ def test_three_classes_are_told_apart_from_video_to_report(
     with (folder / "eval" / "test" / "predictions.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["use"] != "missing"]
     assert len(rows) == 6
-    hits = sum(max(LABELS, key=lambda n: float(row[f"score:{n}"])) == row["target"] for row in rows)
+    hits = sum(
+        max(LABELS, key=lambda n: float(row[f"output:{n}"])) == row["target"] for row in rows
+    )
     assert hits >= 4  # by chance 2; a trained backbone gives 5 or 6
     assert (folder / "eval" / "test" / "report.html").is_file()

@@ -123,8 +123,8 @@ def test_the_page_shows_the_numbers_of_the_report_for_machines(tmp_path: Path) -
 def test_names_are_text_on_the_page_and_never_markup(tmp_path: Path) -> None:
     labels = ("<script>alert(1)</script>", "a & b", "$x^2$", "d", "e", "f")
     ids = tuple(f"<img src=x> {i}" for i in range(6))
-    scores = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
-    predictions = Predictions(labels, scores, np.arange(6), ids, PartUse(6, ids))
+    outputs = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
+    predictions = Predictions(labels, outputs, np.arange(6), ids, PartUse(6, ids))
     write_predictions(tmp_path / "p.csv", predictions)
     text = evaluate_predictions([tmp_path / "p.csv"], "test", out=tmp_path).page.read_text()
     page = PageReader(text)

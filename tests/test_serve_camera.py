@@ -71,8 +71,8 @@ def read_stream(classifier: Classifier, frames: NDArray[np.uint8]) -> list[list[
     for place, frame in enumerate(frames):
         if place % classifier.encoder.spec.stride == 0:
             (features,) = classifier.encoder.encode(frame[None])
-            scores, state = classifier.stepper.step(features, state)
-        read.append(classifier.calibration.probabilities(scores).tolist())
+            outputs, state = classifier.stepper.step(features, state)
+        read.append(classifier.calibration.probabilities(outputs).tolist())
     return read
 
 
@@ -196,14 +196,14 @@ def test_the_server_answers_while_a_frame_is_read(
     assert found[0][0] == 200
 
 
-def test_a_net_without_finite_scores_is_said_to_be_one() -> None:
+def test_a_net_without_finite_outputs_is_said_to_be_one() -> None:
     net = make_net()
     net.load_state_dict({**net.state_dict(), "readout.bias": torch.full((3,), torch.nan)})
     with run_server(make_app(make_classifier(net=net))) as address:
         status, text = push(address, start(address), make_frames(1))
     assert (status, json.loads(text)) == (
         500,
-        {"error": "The net's scores are not finite numbers."},
+        {"error": "The net's outputs are not finite numbers."},
     )
 
 

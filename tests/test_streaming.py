@@ -46,14 +46,14 @@ def make_net(
 
 
 def read_prefixes(net: SequenceNet, features: NDArray[Any]) -> NDArray[Any]:
-    """(T, C): the scores of the first t frames, read at once, for every t."""
+    """(T, C): the outputs of the first t frames, read at once, for every t."""
     with torch.inference_mode():
         read = [
             net(torch.from_numpy(features[None, :end]).float(), torch.tensor([end]))
             for end in range(1, len(features) + 1)
         ]
-    scores = [found[0, -1] if found.ndim == 3 else found[0] for found in read]
-    return torch.stack(scores).numpy()
+    outputs = [found[0, -1] if found.ndim == 3 else found[0] for found in read]
+    return torch.stack(outputs).numpy()
 
 
 def make_features(steps: int = 40, inputs: int = 12) -> NDArray[Any]:
@@ -61,7 +61,7 @@ def make_features(steps: int = 40, inputs: int = 12) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize(("name", "readout"), READOUTS)
-def test_every_net_scores_each_frame_of_a_stream_as_the_clip_read_at_once(
+def test_every_net_answers_each_frame_of_a_stream_as_the_clip_read_at_once(
     name: str, readout: str
 ) -> None:
     net, features = make_net(name, readout=readout), make_features()
@@ -85,10 +85,10 @@ def test_the_stepper_equals_the_nets_own_step(name: str) -> None:
     stepper = Stepper(net)
     state, of_torch = stepper.initial_state(), net.initial_state(1)
     for row in features:
-        scores, state = stepper.step(row, state)
+        outputs, state = stepper.step(row, state)
         with torch.inference_mode():
             expected, of_torch = net.step(torch.from_numpy(row)[None], of_torch)
-        np.testing.assert_allclose(scores, expected[0].numpy(), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(outputs, expected[0].numpy(), rtol=1e-5, atol=1e-5)
         for mine, theirs in ((state.hidden, of_torch.hidden), (state.cell, of_torch.cell)):
             np.testing.assert_allclose(mine, theirs[0].numpy(), rtol=1e-5, atol=1e-5)
 
@@ -101,10 +101,10 @@ def test_large_sums_neither_warn_nor_differ() -> None:
 
 
 @pytest.mark.parametrize("name", ["np-rnn", "lstm", "gru", "mean-pool"])
-def test_a_saved_stream_goes_on_to_the_same_scores(name: str) -> None:
+def test_a_saved_stream_goes_on_to_the_same_outputs(name: str) -> None:
     net, features = make_net(name), make_features(9)
     first = Streamer(net)
-    scores = [first.push_features(row) for row in features]
+    outputs = [first.push_features(row) for row in features]
     half = Streamer(net)
     for row in features[:4]:
         half.push_features(row)
@@ -118,7 +118,7 @@ def test_a_saved_stream_goes_on_to_the_same_scores(name: str) -> None:
         other.load_state(state)
     assert other.num_frames == 4
     rest = [other.push_features(row) for row in features[4:]]
-    np.testing.assert_array_equal(rest, scores[4:])
+    np.testing.assert_array_equal(rest, outputs[4:])
 
 
 def test_a_kept_state_is_not_changed_by_going_on() -> None:
@@ -169,7 +169,7 @@ def make_frames(num: int = 7) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_frames_pushed_one_by_one_score_as_their_stored_features_at_once(stride: int) -> None:
+def test_frames_pushed_one_by_one_answer_as_their_stored_features_at_once(stride: int) -> None:
     net, frames, encoder = make_net("np-rnn", inputs=3), make_frames(), make_encoder(stride=stride)
     streamer = Streamer(net, encoder)
     streamed = np.stack([streamer.push(frame) for frame in frames])

@@ -78,9 +78,9 @@ def test_copying_is_scored_over_the_recalled_symbols_alone(tmp_path: Path) -> No
     net = write_toy_run(tmp_path / "run", section)
     (row,) = evaluate_runs([tmp_path / "run"], batch_size=7).rows
     batch = make_task(section).sequences("test")[list(range(60))]
-    scores = net(batch.features, batch.lengths).detach()
+    outputs = net(batch.features, batch.lengths).detach()
     shares, entropies = [], []
-    for of_sequence, targets in zip(scores, batch.targets, strict=True):
+    for of_sequence, targets in zip(outputs, batch.targets, strict=True):
         recalled = [(s, int(t)) for s, t in zip(of_sequence, targets, strict=True) if t >= 0]
         assert len(recalled) == 10
         shares.append(np.mean([int(s.argmax()) == t for s, t in recalled]))
@@ -106,8 +106,8 @@ def test_the_file_of_answers_at_many_steps_does_not_grow_with_their_number(tmp_p
             rows = list(csv.reader(file))
         assert rows[0][3:] == [
             *(f"share:{symbol}" for symbol in range(8)),
-            "score:right",
-            "score:log-probability",
+            "output:right",
+            "output:log-probability",
         ]
         assert len(rows) == 6
 
@@ -120,18 +120,18 @@ def test_answers_at_many_steps_read_back_exactly_and_give_the_same_table(tmp_pat
     again = read_predictions(tmp_path / "again.csv")
     assert is_same_test(found, again)
     assert again.is_by_step
-    np.testing.assert_array_equal(again.scores, found.scores, strict=True)
+    np.testing.assert_array_equal(again.outputs, found.outputs, strict=True)
     np.testing.assert_array_equal(again.targets, found.targets, strict=True)
     second = evaluate_predictions([tmp_path / "run" / CSV], "test", out=tmp_path / "out")
     assert str(second) == str(first)
 
 
 def test_a_tie_between_symbols_is_no_hit_and_nan_is_no_answer() -> None:
-    scores = torch.zeros(2, 3, 4)
-    scores[0, 1, 2] = 1
-    scores[1, 1] = torch.nan
+    outputs = torch.zeros(2, 3, 4)
+    outputs[0, 1, 2] = 1
+    outputs[1, 1] = torch.nan
     targets = torch.tensor([[NOT_SCORED, 2, 0], [NOT_SCORED, 1, NOT_SCORED]])
-    kept, shares = summarize_steps(scores, targets)
+    kept, shares = summarize_steps(outputs, targets)
     assert kept[:, 0].tolist() == [0.5, 0]
     assert shares.tolist() == [[0.5, 0, 0.5, 0], [0, 1, 0, 0]]
     predictions = Predictions(

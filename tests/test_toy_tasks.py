@@ -238,7 +238,7 @@ def test_copying_symbols_are_drawn_evenly_so_that_the_floor_is_an_eighth() -> No
 
 def test_pytorchs_cross_entropy_leaves_out_the_steps_that_do_not_count() -> None:
     targets = make_task(COPYING).sequences("val")[[0, 1]].targets
-    scores = torch.zeros(2, 27, 8)
-    losses = F.cross_entropy(scores.transpose(1, 2), targets, reduction="none")
+    outputs = torch.zeros(2, 27, 8)
+    losses = F.cross_entropy(outputs.transpose(1, 2), targets, reduction="none")
     assert (losses[targets == NOT_SCORED] == 0).all()
     assert losses.sum().item() == pytest.approx(20 * np.log(8), rel=1e-5)

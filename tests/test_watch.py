@@ -77,8 +77,8 @@ def test_the_probabilities_of_a_moment_are_those_of_the_video_up_to_it(tmp_path:
     frames = [frame for piece in read_frames(tmp_path / "a.avi") for frame in piece]
     state = classifier.stepper.initial_state()
     for place, row in enumerate(classifier.encoder.encode(np.stack(frames))):
-        scores, state = classifier.stepper.step(row, state)
-        expected = classifier.calibration.probabilities(scores)
+        outputs, state = classifier.stepper.step(row, state)
+        expected = classifier.calibration.probabilities(outputs)
         np.testing.assert_allclose(whole.curve.probabilities[place], expected, atol=1e-9)
 
 

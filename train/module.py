@@ -99,29 +99,29 @@ class SequenceModule(pl.LightningModule):
         self.num_updates = checkpoint["num_updates"]
 
     def validation_step(self, batch: SequenceBatch, batch_index: int) -> None:
-        scores = self.net(batch.features, batch.lengths)
-        losses = self._losses(scores, batch.targets)
+        outputs = self.net(batch.features, batch.lengths)
+        losses = self._losses(outputs, batch.targets)
         self.log("val_loss", losses.mean(), batch_size=len(losses), sync_dist=True)
         if self._kind == CLASSIFICATION:
-            hits = (scores.argmax(dim=-1) == batch.targets).float()
+            hits = (outputs.argmax(dim=-1) == batch.targets).float()
             share = hits.sum() / (batch.targets != NOT_SCORED).sum()
             self.log("val_accuracy", share, batch_size=len(losses), sync_dist=True)
         else:
-            hits = ((scores - batch.targets).abs() < WITHIN).float()
+            hits = ((outputs - batch.targets).abs() < WITHIN).float()
             self.log("val_within", hits.mean(), batch_size=len(losses), sync_dist=True)
 
-    def _losses(self, scores: Tensor, targets: Tensor) -> Tensor:
+    def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(B,) the loss of each sequence: its mean over the steps that are scored.
 
-        Scores (B, C), or (B, T, C) with targets (B, T) that are NOT_SCORED at some steps.
+        Outputs (B, C), or (B, T, C) with targets (B, T) that are NOT_SCORED at some steps.
         """
-        scores = scores.float()
+        outputs = outputs.float()
         if self._kind != CLASSIFICATION:
-            return (scores - targets).square().sum(dim=1)
-        if scores.ndim == 2:
-            return F.cross_entropy(scores, targets, reduction="none")
+            return (outputs - targets).square().sum(dim=1)
+        if outputs.ndim == 2:
+            return F.cross_entropy(outputs, targets, reduction="none")
         losses = F.cross_entropy(
-            scores.transpose(1, 2), targets, reduction="none", ignore_index=NOT_SCORED
+            outputs.transpose(1, 2), targets, reduction="none", ignore_index=NOT_SCORED
         )  # (B, T)
         return losses.sum(dim=1) / (targets != NOT_SCORED).sum(dim=1)
 

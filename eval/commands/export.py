@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The group of options."""
     group = parser.add_argument_group(
         "shipping",
-        "Writes step.onnx (a frame's features and the state in, scores and the state out),\n"
+        "Writes step.onnx (a frame's features and the state in, outputs and the state out),\n"
         "clip.onnx (whole clips), step-int8.onnx and export.json to <run>/export/ or --out,\n"
         "after comparing them with the net in torch.",
     )

@@ -39,7 +39,7 @@ def gradient_norms(
 ) -> Tensor:
     """(steps_back + 1,) mean norm of the gradient k steps before the end, over that at the end.
 
-    Entry k is |∂L/∂h_{T-k}| / |∂L/∂h_T|, L the sum of the scores read from h_T; for one output it
+    Entry k is |∂L/∂h_{T-k}| / |∂L/∂h_T|, L the sum of the outputs read from h_T; for one output it
     is the same for every loss of the last score. For an lstm the norm is over (h, c) together,
     since c carries its memory. Raises ValueError for mean-pool.
     """

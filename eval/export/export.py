@@ -100,7 +100,7 @@ def export_run(
 
 
 def describe(run: Run, net: SequenceNet, calibration: Calibration, file: str) -> dict[str, str]:
-    """What a file says of itself: all that is needed to feed it and to read its scores."""
+    """What a file says of itself: all that is needed to feed it and to read its outputs."""
     told = {
         "np_rnn_part": file.removesuffix(".onnx"),
         "run": run.folder.resolve().name,
@@ -139,7 +139,7 @@ def _refuse_no_single_answer(run: Run) -> None:
 def _refuse_different(run: Run, excess: float) -> None:
     if not excess <= 1:
         raise ValueError(
-            f"{run.folder}: the exported net gives other scores than torch: they differ by "
+            f"{run.folder}: the exported net gives other outputs than torch: they differ by "
             f"{excess * TOLERANCE:.1e} of the largest, {TOLERANCE:.0e} is allowed. Nothing was "
             f"written.\nONNX Runtime {metadata.version('onnxruntime')} may be at fault: install "
             f"the version of constraints.txt."

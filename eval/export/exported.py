@@ -16,7 +16,7 @@ from pipeline.recurrent.classifier import SequenceNet
 from pipeline.sequences import SequenceBatch
 
 TOLERANCE = 1e-5
-"""Of the largest score, or of 1 where that is smaller: float32 has no more digits."""
+"""Of the largest output, or of 1 where that is smaller: float32 has no more digits."""
 _STEPPED_CLIPS = 4
 
 Floats = NDArray[np.float32]
@@ -37,7 +37,7 @@ class OnnxStep:
     def __init__(self, model: onnx.ModelProto, net: SequenceNet) -> None:
         self._session = open_session(model)
         self._names = state_names(net.spec)
-        self._wanted = ["scores", *map(next_name, self._names)]
+        self._wanted = ["outputs", *map(next_name, self._names)]
         start = net.initial_state(1)
         self._start = {name: getattr(start, name).detach().numpy() for name in self._names}
 
@@ -46,25 +46,25 @@ class OnnxStep:
         return {name: np.repeat(part, batch_size, axis=0) for name, part in self._start.items()}
 
     def step(self, features_t: Floats, state: States) -> tuple[Floats, States]:
-        """Scores (B, C) after one more step, `features_t` (B, D), and the state after it."""
-        scores, *after = self._session.run(self._wanted, {"features": features_t, **state})
-        return scores, dict(zip(self._names, after, strict=True))
+        """Outputs (B, C) after one more step, `features_t` (B, D), and the state after it."""
+        outputs, *after = self._session.run(self._wanted, {"features": features_t, **state})
+        return outputs, dict(zip(self._names, after, strict=True))
 
     def read(self, features: Floats) -> Floats:
-        """Scores (C,) after the last step of one sequence (T, D)."""
+        """Outputs (C,) after the last step of one sequence (T, D)."""
         state = self.start(1)
         for features_t in features:
-            scores, state = self.step(features_t[None], state)
-        return np.asarray(scores[0], np.float32)
+            outputs, state = self.step(features_t[None], state)
+        return np.asarray(outputs[0], np.float32)
 
 
 def read_whole(model: onnx.ModelProto, batches: Sequence[SequenceBatch]) -> Floats:
-    """Scores (N, C) of all sequences of these batches, by the whole-clip net."""
+    """Outputs (N, C) of all sequences of these batches, by the whole-clip net."""
     session = open_session(model)
     feeds = (
         {"features": b.features.float().numpy(), "lengths": b.lengths.numpy()} for b in batches
     )
-    return np.concatenate([session.run(["scores"], feed)[0] for feed in feeds])
+    return np.concatenate([session.run(["outputs"], feed)[0] for feed in feeds])
 
 
 @torch.inference_mode()
@@ -87,9 +87,9 @@ def compare_steps(model: onnx.ModelProto, net: SequenceNet, batch: SequenceBatch
     state, wanted_state = stepper.start(len(features)), net.initial_state(len(features))
     worst = 0.0
     for features_t in features.unbind(1):
-        scores, state = stepper.step(features_t.numpy(), state)
+        outputs, state = stepper.step(features_t.numpy(), state)
         wanted, wanted_state = net.step(features_t, wanted_state)
-        worst = max(worst, excess(scores, wanted.numpy()))
+        worst = max(worst, excess(outputs, wanted.numpy()))
     return worst
 
 

@@ -34,7 +34,7 @@ def reads_mean(spec: NetSpec) -> bool:
 
 
 def state_names(spec: NetSpec) -> tuple[str, ...]:
-    """What the step takes and gives beside features and scores: parts of `StreamState`."""
+    """What the step takes and gives beside features and outputs: parts of `StreamState`."""
     recurrent = ("hidden", "cell")[: spec.num_states]
     return (*recurrent, "mean", "num_steps") if reads_mean(spec) else recurrent
 
@@ -97,13 +97,13 @@ def _value(name: str, kind: int, shape: tuple[str | int, ...]) -> onnx.ValueInfo
 
 
 def build_step(net: SequenceNet) -> onnx.ModelProto:
-    """features (batch, D) and the state -> scores (batch, C) and the state after, `next_*`."""
+    """features (batch, D) and the state -> outputs (batch, C) and the state after, `next_*`."""
     spec, weights, graph = net.spec, _arrays(net), _Graph()
     read = _step_cell(graph, spec, weights)
     if reads_mean(spec):
         read = _step_mean(graph, read)
-    scores = graph.linear(read, "readout", weights["readout.weight"], weights["readout.bias"])
-    graph.add("Identity", scores, name="scores")
+    outputs = graph.linear(read, "readout", weights["readout.weight"], weights["readout.bias"])
+    graph.add("Identity", outputs, name="outputs")
     shapes = {
         "hidden": (TensorProto.FLOAT, ("batch", spec.hidden_size)),
         "cell": (TensorProto.FLOAT, ("batch", spec.hidden_size)),
@@ -113,8 +113,8 @@ def build_step(net: SequenceNet) -> onnx.ModelProto:
     features = {"features": (TensorProto.FLOAT, ("batch", spec.input_size))}
     states = {name: shapes[name] for name in state_names(spec)}
     after = {next_name(name): shape for name, shape in states.items()}
-    scored = {"scores": (TensorProto.FLOAT, ("batch", spec.num_outputs))}
-    return graph.build("step", {**features, **states}, {**scored, **after})
+    given = {"outputs": (TensorProto.FLOAT, ("batch", spec.num_outputs))}
+    return graph.build("step", {**features, **states}, {**given, **after})
 
 
 def _step_cell(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> str:
@@ -163,19 +163,19 @@ def _step_mean(graph: _Graph, read: str) -> str:
 
 
 def build_whole(net: SequenceNet) -> onnx.ModelProto:
-    """features (batch, time, D) and lengths (batch,) -> scores (batch, C); padding has no say."""
+    """features (batch, time, D) and lengths (batch,) -> outputs (batch, C); padding has no say."""
     spec, weights, graph = net.spec, _arrays(net), _Graph()
     states, last = _run_cell(graph, spec, weights)
     read = _mean_over_time(graph, states) if reads_mean(spec) else last
-    scores = graph.linear(read, "readout", weights["readout.weight"], weights["readout.bias"])
-    graph.add("Identity", scores, name="scores")
+    outputs = graph.linear(read, "readout", weights["readout.weight"], weights["readout.bias"])
+    graph.add("Identity", outputs, name="outputs")
     return graph.build(
         "clip",
         {
             "features": (TensorProto.FLOAT, ("batch", "time", spec.input_size)),
             "lengths": (TensorProto.INT64, ("batch",)),
         },
-        {"scores": (TensorProto.FLOAT, ("batch", spec.num_outputs))},
+        {"outputs": (TensorProto.FLOAT, ("batch", spec.num_outputs))},
     )
 
 

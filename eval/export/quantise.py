@@ -67,12 +67,12 @@ def measure_loss(
     targets = np.concatenate([batch.targets.numpy() for batch in batches])
     answers = read_whole(whole, batches).argmax(axis=1)
     stepper = OnnxStep(step_8bit, net)
-    scores = [
+    outputs = [
         stepper.read(features[:length].float().numpy())
         for batch in batches
         for features, length in zip(batch.features, batch.lengths.tolist(), strict=True)
     ]
-    return count_loss(answers, np.stack(scores).argmax(axis=1), targets)
+    return count_loss(answers, np.stack(outputs).argmax(axis=1), targets)
 
 
 def count_loss(

@@ -1,6 +1,6 @@
 """Probabilities that mean what they say: one temperature, fitted on the validation part.
 
-Guo et al. 2017, "On Calibration of Modern Neural Networks": softmax(scores / T), T minimising the
+Guo et al. 2017, "On Calibration of Modern Neural Networks": softmax(outputs / T), T minimising the
 negative log likelihood. The order of the labels stays as it is. The targets are smoothed as in
 Platt 1999: a handful of validation clips, all answered rightly, would else make every later answer
 certain.
@@ -32,7 +32,7 @@ _FORMAT = "calibration 1"
 
 @dataclass(frozen=True)
 class Calibration:
-    """What scores are divided by, and how that is known.
+    """What outputs are divided by, and how that is known.
 
     `num_clips` validation clips gave it, with a mean negative log likelihood of `nll_before` and
     `nll_after`; 0 clips: none did, and `reason` says why. `weights_digest` names the net.
@@ -45,9 +45,11 @@ class Calibration:
     weights_digest: str = ""
     reason: str = ""
 
-    def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(..., C), adding up to 1, of scores (..., C)."""
-        shares: NDArray[np.float64] = softmax(scores.astype(np.float64) / self.temperature, axis=-1)
+    def probabilities(self, outputs: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., C), adding up to 1, of outputs (..., C)."""
+        shares: NDArray[np.float64] = softmax(
+            outputs.astype(np.float64) / self.temperature, axis=-1
+        )
         return shares
 
     def __str__(self) -> str:
@@ -65,31 +67,31 @@ def fit_temperature(predictions: Predictions) -> Calibration:
 
     Of N clips a target has (N + 1) / (N + 2); the other labels share the rest.
     """
-    scores = predictions.scores.astype(np.float64)
-    num, num_labels = scores.shape
-    targets = np.full(scores.shape, 1 / ((num + 2) * max(1, num_labels - 1)))
+    outputs = predictions.outputs.astype(np.float64)
+    num, num_labels = outputs.shape
+    targets = np.full(outputs.shape, 1 / ((num + 2) * max(1, num_labels - 1)))
     np.put_along_axis(targets, predictions.targets[:, None], (num + 1) / (num + 2), axis=1)
 
     def loss(log_temperature: float) -> float:
-        logs = log_softmax(scores / np.exp(log_temperature), axis=1)
+        logs = log_softmax(outputs / np.exp(log_temperature), axis=1)
         return float(-(targets * logs).sum(axis=1).mean())
 
     low, high = np.log(BOUNDS)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     temperature = float(np.exp(found.x))
-    before, after = (_nll(scores / t, predictions.targets) for t in (1.0, temperature))
+    before, after = (_nll(outputs / t, predictions.targets) for t in (1.0, temperature))
     return Calibration(temperature, num, before, after)
 
 
-def _nll(scores: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    logs = log_softmax(scores, axis=1)
+def _nll(outputs: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    logs = log_softmax(outputs, axis=1)
     return float(-np.take_along_axis(logs, targets[:, None], axis=1).mean())
 
 
 def calibrate(run: Run, *, features: str | None = None) -> Calibration:
     """The run's calibration, from `<run>/calibration.json` or fitted and kept there.
 
-    Where the validation clips cannot be read, scores stay as they are, and the reason is told.
+    Where the validation clips cannot be read, outputs stay as they are, and the reason is told.
     """
     digest = hashlib.blake2b((run.folder / WEIGHTS).read_bytes(), digest_size=16).hexdigest()
     kept = _read(run)

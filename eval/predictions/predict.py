@@ -104,11 +104,11 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Pr
     """What the run's net answers on the reader's part. ValueError where the run has no net."""
     net = load_net(run)
     task, sequences = reader.read(run)
-    scores, targets = compute_scores(net, sequences, batch_size=batch_size, device=device)
+    outputs, targets = compute_outputs(net, sequences, batch_size=batch_size, device=device)
     return Predictions(
         labels=_label_outputs(task, spec=run.net_spec),
         is_by_step=run.net_spec.readout == "all",
-        scores=scores,
+        outputs=outputs,
         targets=targets,
         sources=tuple(task.sources(reader.part)),
         use=task.use(reader.part),
@@ -122,44 +122,46 @@ def _label_outputs(task: Task, *, spec: NetSpec) -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def compute_scores(
+def compute_outputs(
     net: SequenceNet, sequences: SequenceSet, *, batch_size: int, device: str
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Scores (N, C) and targets of all sequences, in the order of the set.
+    """Outputs (N, C) and targets of all sequences, in the order of the set.
 
-    Of scores (B, T, C) what `Predictions` keeps of classified steps.
+    Of outputs (B, T, C) what `Predictions` keeps of classified steps.
     """
     net = net.to(device).eval()
-    scores, targets, places = [], [], []
+    outputs, targets, places = [], [], []
     for batch in make_loader(sequences, batch_size, seed=None):
         batch_on_device = batch.to(device)
         found = net(batch_on_device.features, batch_on_device.lengths).float().cpu()
         found, wanted = summarize_steps(found, batch.targets) if found.ndim == 3 else (
             found, batch.targets)  # fmt: skip
-        scores.append(found)
+        outputs.append(found)
         targets.append(wanted)
         places.append(batch.indices)
     order = torch.argsort(torch.cat(places))
-    return torch.cat(scores)[order].numpy(), torch.cat(targets)[order].numpy()
+    return torch.cat(outputs)[order].numpy(), torch.cat(targets)[order].numpy()
 
 
-def summarize_steps(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """What `Predictions` keeps of scores (B, T, C) with targets (B, T), NOT_SCORED where none.
+def summarize_steps(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What `Predictions` keeps of outputs (B, T, C) with targets (B, T), NOT_SCORED where none.
 
     (B, 2): share right, and mean log probability of the target; (B, C): each label's share. As in
     `metrics.top_k_hits` a tie is no hit.
     """
     if targets.ndim != 2 or targets.is_floating_point():
         raise ValueError(
-            f"The net scores every step (readout=all), but the targets are {tuple(targets.shape)}: "
-            f"expected one class a step, (B, T). Train with readout=last."
+            f"The net answers every step (readout=all), but the targets are "
+            f"{tuple(targets.shape)}: expected one class a step, (B, T). Train with readout=last."
         )
     scored = targets != NOT_SCORED  # (B, T)
     num = scored.sum(dim=1).clamp(min=1)  # (B,)
     places = targets.where(scored, torch.zeros_like(targets))
-    of_target = scores.gather(2, places[:, :, None])
-    is_right = ((scores >= of_target).sum(dim=2) == 1) & torch.isfinite(scores).all(dim=2) & scored
-    logs = scores.log_softmax(dim=2).gather(2, places[:, :, None])[:, :, 0]
+    of_target = outputs.gather(2, places[:, :, None])
+    is_right = (
+        ((outputs >= of_target).sum(dim=2) == 1) & torch.isfinite(outputs).all(dim=2) & scored
+    )
+    logs = outputs.log_softmax(dim=2).gather(2, places[:, :, None])[:, :, 0]
     mean_log = logs.where(scored, torch.zeros_like(logs)).sum(dim=1) / num
-    counts = F.one_hot(places, scores.shape[2]).mul(scored[:, :, None]).sum(dim=1)
+    counts = F.one_hot(places, outputs.shape[2]).mul(scored[:, :, None]).sum(dim=1)
     return torch.stack([is_right.sum(dim=1) / num, mean_log], dim=1), counts / num[:, None]

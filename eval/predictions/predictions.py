@@ -17,28 +17,30 @@ from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
 
 USED, TRUNCATED, MISSING = "used", "truncated", "missing"
 BY_STEP = "classification of steps"
-_SCORE = "score:"
+_OUTPUT = "output:"
+_OUTPUT_BEFORE = "score:"
+"""What the columns of outputs began with in the first files; these stay readable."""
 _TARGET = "target:"
 _SHARE = "share:"
-_BY_STEP_SCORES = ("right", "log-probability")
+_BY_STEP_OUTPUTS = ("right", "log-probability")
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """What a net answered, one row a clip that was used, in the order of `ids`.
 
-    `scores` (N, C) float32 as the net gives them: of a classification any real numbers, whose
+    `outputs` (N, C) float32 as the net gives them: of a classification any real numbers, whose
     softmax are the probabilities of the C `labels`. `targets` (N,) int64, the places of the right
     labels; of a regression (`labels` is ()) (N, C) float32. `sources` (N,) name what each clip was
     cut from. `use` says which clips are missing.
 
     Where many steps of a sequence have a label (`is_by_step`), what is kept of it does not grow
-    with its length: `scores` (N, 2) the share of the labelled steps that were answered rightly and
+    with its length: `outputs` (N, 2) the share of the labelled steps that were answered rightly and
     the mean log probability of their labels, `targets` (N, C) each label's share of those steps.
     """
 
     labels: tuple[str, ...]
-    scores: NDArray[np.float32]
+    outputs: NDArray[np.float32]
     targets: NDArray[Any]
     sources: tuple[str, ...]
     use: PartUse
@@ -46,16 +48,16 @@ class Predictions:
 
     def __post_init__(self) -> None:
         num = len(self.use.used)
-        if not num == len(self.scores) == len(self.targets) == len(self.sources) or num == 0:
+        if not num == len(self.outputs) == len(self.targets) == len(self.sources) or num == 0:
             raise ValueError(
-                f"Predictions: expected one target, source and row of scores for each clip, found "
+                f"Predictions: expected one target, source and row of outputs for each clip, found "
                 f"{num} clips, {len(self.targets)} targets, {len(self.sources)} sources and "
-                f"{len(self.scores)} rows."
+                f"{len(self.outputs)} rows."
             )
-        width = len(_BY_STEP_SCORES) if self.is_by_step else len(self.labels)
-        if self.labels and self.scores.shape != (num, width):
+        width = len(_BY_STEP_OUTPUTS) if self.is_by_step else len(self.labels)
+        if self.labels and self.outputs.shape != (num, width):
             raise ValueError(
-                f"Predictions: expected scores ({num}, {width}), found {self.scores.shape}: a "
+                f"Predictions: expected outputs ({num}, {width}), found {self.outputs.shape}: a "
                 f"{self.kind} with {len(self.labels)} labels."
             )
 
@@ -71,8 +73,8 @@ class Predictions:
 
     @property
     def num_not_finite(self) -> int:
-        """Clips with a score that is NaN or infinite: a net that diverged."""
-        return int((~np.isfinite(self.scores).all(axis=1)).sum())
+        """Clips with an output that is NaN or infinite: a net that diverged."""
+        return int((~np.isfinite(self.outputs).all(axis=1)).sum())
 
 
 def is_same_test(first: Predictions, second: Predictions) -> bool:
@@ -89,22 +91,22 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a CSV file with a row for each listed clip, whole or not at all.
 
     Columns: `id`; `use`: used, truncated (used, but shorter than its file's header says) or missing
-    (the other cells are empty); `source`; `target`; and one `score:<label>` for each label. A
-    regression has `target:<place>` and `score:<place>`; a classification of steps `share:<label>`,
-    `score:right` and `score:log-probability`. The numbers read back exactly.
+    (the other cells are empty); `source`; `target`; and one `output:<label>` for each label. A
+    regression has `target:<place>` and `output:<place>`; a classification of steps `share:<label>`,
+    `output:right` and `output:log-probability`. The numbers read back exactly.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     targets, names = _name_columns(predictions)
-    writer.writerow(["id", "use", "source", *targets, *(f"{_SCORE}{name}" for name in names)])
+    writer.writerow(["id", "use", "source", *targets, *(f"{_OUTPUT}{name}" for name in names)])
     truncated = set(predictions.use.truncated)
     for place, clip_id in enumerate(predictions.ids):
         use = TRUNCATED if clip_id in truncated else USED
         target = predictions.targets[place]
         is_label = predictions.kind == CLASSIFICATION
         cells = [predictions.labels[target]] if is_label else map(_write_number, target)
-        scores = map(_write_number, predictions.scores[place])
-        writer.writerow([clip_id, use, predictions.sources[place], *cells, *scores])
+        outputs = map(_write_number, predictions.outputs[place])
+        writer.writerow([clip_id, use, predictions.sources[place], *cells, *outputs])
     blanks = [""] * (1 + len(targets) + len(names))
     writer.writerows([clip_id, MISSING, *blanks] for clip_id in predictions.use.missing)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,13 +114,13 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def _name_columns(predictions: Predictions) -> tuple[list[str], Sequence[str]]:
-    """The columns of the targets, and those of the scores without their prefix."""
+    """The columns of the targets, and those of the outputs without their prefix."""
     labels = predictions.labels
     if predictions.kind == CLASSIFICATION:
         return ["target"], labels
     if predictions.kind == BY_STEP:
-        return [f"{_SHARE}{label}" for label in labels], _BY_STEP_SCORES
-    names = [str(place) for place in range(predictions.scores.shape[1])]
+        return [f"{_SHARE}{label}" for label in labels], _BY_STEP_OUTPUTS
+    names = [str(place) for place in range(predictions.outputs.shape[1])]
     return [f"{_TARGET}{name}" for name in names], names
 
 
@@ -141,11 +143,11 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _parse(lines: Iterator[list[str]]) -> Predictions:
-    header = next(lines, [])
-    first_score = next((i for i, name in enumerate(header) if name.startswith(_SCORE)), 0)
-    if header[:3] != ["id", "use", "source"] or first_score < 4:
-        raise ValueError("expected the columns id, use, source, target and scores")
-    labels = _find_labels(header, first_score)
+    header = [_name_output(column) for column in next(lines, [])]
+    first_output = next((i for i, name in enumerate(header) if name.startswith(_OUTPUT)), 0)
+    if header[:3] != ["id", "use", "source"] or first_output < 4:
+        raise ValueError("expected the columns id, use, source, target and outputs")
+    labels = _find_labels(header, first_output)
     is_by_step = header[3].startswith(_SHARE)
     rows = list(lines)
     for row in rows:
@@ -161,10 +163,10 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
         missing=tuple(row[0] for row in rows if row[1] == MISSING),
         truncated=tuple(row[0] for row in used if row[1] == TRUNCATED),
     )
-    targets = [row[3:first_score] for row in used]
+    targets = [row[3:first_output] for row in used]
     return Predictions(
         labels=labels,
-        scores=np.array([row[first_score:] for row in used]).astype(np.float32),
+        outputs=np.array([row[first_output:] for row in used]).astype(np.float32),
         targets=_place_labels(targets, labels)
         if header[3] == "target"
         else np.array(targets, np.float32),
@@ -174,11 +176,17 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
     )
 
 
-def _find_labels(header: Sequence[str], first_score: int) -> tuple[str, ...]:
+def _name_output(column: str) -> str:
+    if column.startswith(_OUTPUT_BEFORE):
+        return _OUTPUT + column.removeprefix(_OUTPUT_BEFORE)
+    return column
+
+
+def _find_labels(header: Sequence[str], first_output: int) -> tuple[str, ...]:
     if header[3] == "target":
-        return tuple(name.removeprefix(_SCORE) for name in header[first_score:])
+        return tuple(name.removeprefix(_OUTPUT) for name in header[first_output:])
     if header[3].startswith(_SHARE):
-        return tuple(name.removeprefix(_SHARE) for name in header[3:first_score])
+        return tuple(name.removeprefix(_SHARE) for name in header[3:first_output])
     return ()
 
 
@@ -186,5 +194,5 @@ def _place_labels(targets: Sequence[Sequence[str]], labels: Sequence[str]) -> ND
     place_of = {label: place for place, label in enumerate(labels)}
     unknown = {target[0] for target in targets} - set(place_of)
     if unknown:
-        raise ValueError(f"no score for the targets {', '.join(sorted(unknown))}")
+        raise ValueError(f"no output for the targets {', '.join(sorted(unknown))}")
     return np.array([place_of[target[0]] for target in targets], dtype=np.int64)

@@ -96,7 +96,7 @@ def _score_classification(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
 
 
 def _hits(seeds: Sequence[Predictions], *, k: int) -> NDArray[np.bool_]:
-    return np.stack([metrics.top_k_hits(p.scores, p.targets, k) for p in seeds])  # (S, N)
+    return np.stack([metrics.top_k_hits(p.outputs, p.targets, k) for p in seeds])  # (S, N)
 
 
 def _share(
@@ -119,8 +119,8 @@ def _score_steps(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
     interval is that of one answer a sequence, so it is rather too wide.
     """
     sources, of_labels = seeds[0].sources, seeds[0].targets.mean(axis=0)
-    right = np.stack([p.scores[:, 0] for p in seeds])  # (S, N)
-    entropies = np.stack([-p.scores[:, 1] for p in seeds])
+    right = np.stack([p.outputs[:, 0] for p in seeds])  # (S, N)
+    entropies = np.stack([-p.outputs[:, 1] for p in seeds])
     entropy = Score(
         "cross entropy",
         metrics.estimate_mean(entropies, sources),
@@ -134,8 +134,8 @@ def _score_steps(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
 
 def _score_regression(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
     targets, sources = seeds[0].targets, seeds[0].sources
-    errors = np.stack([np.abs(p.scores - p.targets).max(axis=1) for p in seeds])  # (S, N)
-    squares = np.stack([((p.scores - p.targets) ** 2).mean(axis=1) for p in seeds])
+    errors = np.stack([np.abs(p.outputs - p.targets).max(axis=1) for p in seeds])  # (S, N)
+    squares = np.stack([((p.outputs - p.targets) ** 2).mean(axis=1) for p in seeds])
     mse = Score(
         "mean squared error",
         metrics.estimate_mean(squares, sources),
@@ -169,7 +169,7 @@ def score_classes(seeds: Sequence[Predictions]) -> tuple[ClassScore, ...]:
 def confusions(seeds: Sequence[Predictions]) -> NDArray[np.int64]:
     """(C, C) numbers of answers, summed over seeds; row: target, column: answer."""
     num = len(seeds[0].labels)
-    given = [metrics.answers(p.scores, p.targets) for p in seeds]
+    given = [metrics.answers(p.outputs, p.targets) for p in seeds]
     matrices = [
         metrics.confusion_matrix(answer, p.targets, num)
         for answer, p in zip(given, seeds, strict=True)
@@ -201,16 +201,16 @@ def worst_clips(seeds: Sequence[Predictions], most: int = 10) -> tuple[ClipScore
     """
     first = seeds[0]
     if first.kind == CLASSIFICATION:
-        of_seeds = [metrics.target_probabilities(p.scores, p.targets) for p in seeds]
-        given = np.stack([metrics.answers(p.scores, p.targets) for p in seeds])  # (S, N)
+        of_seeds = [metrics.target_probabilities(p.outputs, p.targets) for p in seeds]
+        given = np.stack([metrics.answers(p.outputs, p.targets) for p in seeds])  # (S, N)
         answers = [first.labels[Counter(column).most_common(1)[0][0]] for column in given.T]
         targets = [first.labels[target] for target in first.targets]
     elif first.kind == BY_STEP:
-        of_seeds = [p.scores[:, 0] for p in seeds]
+        of_seeds = [p.outputs[:, 0] for p in seeds]
         answers = targets = [""] * len(first.ids)
     else:
-        of_seeds = [-np.abs(p.scores - p.targets).max(axis=1) for p in seeds]
-        answers = [_write_numbers(row) for row in np.mean([p.scores for p in seeds], axis=0)]
+        of_seeds = [-np.abs(p.outputs - p.targets).max(axis=1) for p in seeds]
+        answers = [_write_numbers(row) for row in np.mean([p.outputs for p in seeds], axis=0)]
         targets = [_write_numbers(row) for row in first.targets]
     goodness = np.mean(of_seeds, axis=0)
     order = np.argsort(goodness, kind="stable")[:most]

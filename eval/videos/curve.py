@@ -22,7 +22,7 @@ class Curve:
 
 
 class CurveReader:
-    """Keeps every k-th step's scores and state; k doubles whenever there are too many."""
+    """Keeps every k-th step's outputs and state; k doubles whenever there are too many."""
 
     def __init__(self) -> None:
         self._spacing = 1
@@ -30,9 +30,9 @@ class CurveReader:
         self._kept: list[tuple[int, NDArray[np.float32], NDArray[np.float32]]] = []
         self._last: tuple[int, NDArray[np.float32], NDArray[np.float32]] | None = None
 
-    def add(self, scores: NDArray[np.float32], hidden: NDArray[np.float32]) -> None:
-        """One more step: scores (C,), state (H,)."""
-        self._last = (self._num_steps, scores, hidden)
+    def add(self, outputs: NDArray[np.float32], hidden: NDArray[np.float32]) -> None:
+        """One more step: outputs (C,), state (H,)."""
+        self._last = (self._num_steps, outputs, hidden)
         if self._num_steps % self._spacing == 0:
             self._kept.append(self._last)
         self._num_steps += 1
@@ -44,9 +44,9 @@ class CurveReader:
         """The moments kept, the last step always among them."""
         assert self._last is not None
         is_new = self._last[0] != self._kept[-1][0]
-        places, scores, hidden = zip(*self._kept, *([self._last] if is_new else []), strict=True)
+        places, outputs, hidden = zip(*self._kept, *([self._last] if is_new else []), strict=True)
         return Curve(
             np.array(places) * step_seconds,
-            calibration.probabilities(np.stack(scores)),
+            calibration.probabilities(np.stack(outputs)),
             np.stack(hidden),
         )

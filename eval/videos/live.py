@@ -37,10 +37,10 @@ class LiveReader:
 
     def read(self, frame: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Calibrated probabilities (C,) after one more frame, uint8 (H, W, 3) RGB."""
-        scores = self._streamer.push(frame)
-        if not np.isfinite(scores).all():
-            raise ValueError("The net's scores are not finite numbers.")
-        return self._calibration.probabilities(scores)
+        outputs = self._streamer.push(frame)
+        if not np.isfinite(outputs).all():
+            raise ValueError("The net's outputs are not finite numbers.")
+        return self._calibration.probabilities(outputs)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class SegmentReader:
         self._window = num_steps
         self._carries = carries
         self._state = stepper.initial_state()
-        self._scores: NDArray[np.float32] | None = None
+        self._outputs: NDArray[np.float32] | None = None
         self._num_steps = self._start = 0
         self._found: list[tuple[int, int, int, list[float]]] = []  # start, end, label, shares
 
@@ -61,7 +61,7 @@ class SegmentReader:
             self._start = self._num_steps
             if not self._carries:
                 self._state = self._stepper.initial_state()
-        self._scores, self._state = self._stepper.step(features, self._state)
+        self._outputs, self._state = self._stepper.step(features, self._state)
         self._num_steps += 1
 
     def _place(self, step: int) -> int:
@@ -69,8 +69,8 @@ class SegmentReader:
         return int(step / self._window + 1e-9)
 
     def _end_window(self) -> None:
-        assert self._scores is not None
-        shares = self._calibration.probabilities(self._scores)
+        assert self._outputs is not None
+        shares = self._calibration.probabilities(self._outputs)
         label, end = int(shares.argmax()), self._num_steps
         if self._found and self._found[-1][2] == label:
             first, _, _, before = self._found.pop()

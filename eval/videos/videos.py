@@ -142,7 +142,7 @@ class _Reading:
         self._classifier = classifier
         self._wanted = wanted
         self._state = classifier.stepper.initial_state()
-        self._scores: NDArray[np.float32] | None = None
+        self._outputs: NDArray[np.float32] | None = None
         self._curve = CurveReader() if wanted.curve else None
         self._segments: SegmentReader | None = None
         self._encode_seconds = self._step_seconds = 0.0
@@ -184,12 +184,12 @@ class _Reading:
 
     def _step(self, features: NDArray[Any]) -> None:
         start = time.perf_counter()
-        self._scores, self._state = self._classifier.stepper.step(features, self._state)
+        self._outputs, self._state = self._classifier.stepper.step(features, self._state)
         self._step_seconds += time.perf_counter() - start
         if self._segments is not None:
             self._segments.add(features)
         if self._curve is not None:
-            self._curve.add(self._scores, self._state.hidden)
+            self._curve.add(self._outputs, self._state.hidden)
 
     def finish(self, path: Path) -> VideoAnswer | VideoFailure:
         assert self._end is not None
@@ -198,12 +198,12 @@ class _Reading:
             return VideoFailure(path, self._end.reason)
         if not self._is_finite:
             return VideoFailure(path, "its features are not finite numbers")
-        if self._scores is None or not np.isfinite(self._scores).all():
-            return VideoFailure(path, "the net's scores are not finite numbers")
-        return self._answer(path, self._scores, summary)
+        if self._outputs is None or not np.isfinite(self._outputs).all():
+            return VideoFailure(path, "the net's outputs are not finite numbers")
+        return self._answer(path, self._outputs, summary)
 
     def _answer(
-        self, path: Path, scores: NDArray[np.float32], summary: DecodeSummary
+        self, path: Path, outputs: NDArray[np.float32], summary: DecodeSummary
     ) -> VideoAnswer:
         assert self._end is not None
         calibration, num = self._classifier.calibration, self.num_steps
@@ -218,7 +218,7 @@ class _Reading:
         seconds = (self._end.decode_seconds, self._encode_seconds, self._step_seconds)
         return VideoAnswer(
             path=path,
-            probabilities=calibration.probabilities(scores),
+            probabilities=calibration.probabilities(outputs),
             num_frames=summary.num_decoded,
             num_steps=num,
             fps=self._fps,

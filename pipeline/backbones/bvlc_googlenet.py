@@ -66,7 +66,7 @@ class Inception(nn.Module):
 
 
 class BvlcGoogLeNet(nn.Module):
-    """Features (B, 1024), or with a classifier scores (B, 1000), of RGB 0-255 less its mean.
+    """Features (B, 1024), or with a classifier outputs (B, 1000), of RGB 0-255 less its mean.
 
     Caffe's order is BGR: `caffe_state` turns its first weights around.
     """

@@ -1,4 +1,4 @@
-"""A net from sequences of features to scores, at once or step by step."""
+"""A net from sequences of features to outputs, at once or step by step."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class StreamState(NamedTuple):
 
 
 class SequenceNet(nn.Module):
-    """Scores of sequences: a recurrent layer (none in mean-pool), dropout, a linear layer.
+    """Outputs of sequences: a recurrent layer (none in mean-pool), dropout, a linear layer.
 
     s_t = W_hx x_t + W_hh h_{t-1} + b_h; h_t = f(s_t); o_t = W_yh h_t + b_y (Talathi & Vartak 2015,
     eqs. 1-4). Use `build_net`, which sets the weights.
@@ -56,16 +56,16 @@ class SequenceNet(nn.Module):
         self.readout = nn.Linear(self.width, spec.num_outputs)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Scores (B, C) of `features` (B, T, D) with `lengths` (B,) int64 real steps, in [1, T].
+        """Outputs (B, C) of `features` (B, T, D) with `lengths` (B,) int64 real steps, in [1, T].
 
-        With readout `all` (B, T, C), zeros in the padding. A sequence's scores depend on its own
+        With readout `all` (B, T, C), zeros in the padding. A sequence's outputs depend on its own
         real steps alone; the padding may hold any finite number.
         """
         self._check_input(features, lengths)
-        scores: Tensor = self.readout(self.dropout(self._summarize(features, lengths)))
+        outputs: Tensor = self.readout(self.dropout(self._summarize(features, lengths)))
         if self.spec.readout != "all":
-            return scores  # (B, C)
-        return scores.masked_fill(~real_steps(lengths, features.shape[1])[:, :, None], 0)
+            return outputs  # (B, C)
+        return outputs.masked_fill(~real_steps(lengths, features.shape[1])[:, :, None], 0)
 
     def _summarize(self, features: Tensor, lengths: Tensor) -> Tensor:
         """What the linear layer reads: (B, H), (B, T, H), or (B, D) for mean-pool."""
@@ -89,9 +89,9 @@ class SequenceNet(nn.Module):
         return StreamState(hidden, cell, mean, num_steps)
 
     def step(self, features_t: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
-        """Scores (B, C) after one more step, `features_t` (B, D), and the state after it.
+        """Outputs (B, C) after one more step, `features_t` (B, D), and the state after it.
 
-        They equal `forward`'s scores of the sequences cut at this step.
+        They equal `forward`'s outputs of the sequences cut at this step.
         """
         state = self.advance(features_t, state)
         summary = state.mean if self._reads_mean else state.hidden

@@ -87,7 +87,7 @@ class Stepper:
         return StepState(hidden, cell, mean, 0)
 
     def step(self, features: NDArray[Any], state: StepState) -> tuple[Floats, StepState]:
-        """Scores (C,) after one more step, `features` (D,), and the state after it."""
+        """Outputs (C,) after one more step, `features` (D,), and the state after it."""
         features = features.astype(np.float32, copy=False)
         hidden, cell = self._advance(features, state.hidden, state.cell)
         num_steps, mean, read = state.num_steps + 1, state.mean, hidden
@@ -95,8 +95,8 @@ class Stepper:
             new = features if self.spec.kind.cell == "none" else hidden
             mean = mean + (new - mean) / num_steps
             read = mean.astype(np.float32)
-        scores: Floats = self._readout @ read + self._readout_bias
-        return scores, StepState(hidden, cell, mean, num_steps)
+        outputs: Floats = self._readout @ read + self._readout_bias
+        return outputs, StepState(hidden, cell, mean, num_steps)
 
     def _advance_simple(
         self, features: Floats, hidden: Floats, cell: Floats

@@ -43,7 +43,7 @@ class Task(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the scores; () for a regression."""
+        """Class names in the order of the outputs; () for a regression."""
 
     @property
     def input_size(self) -> int:

@@ -73,7 +73,7 @@ struct Scratch {
 template <typename T>
 struct Readout {
     T* hidden;       // b x H, the last states
-    T* scores;       // b x C, then their gradient
+    T* outputs;      // b x C, then their gradient
     T* grad_hidden;  // b x H
     T* grad_weight;  // C x H
     T* grad_bias;    // C

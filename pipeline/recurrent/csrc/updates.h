@@ -21,62 +21,64 @@ void add_scaled(T scale, const T* from, int64_t count, T* to) {
     for (int64_t i = 0; i < count; ++i) to[i] += scale * from[i];
 }
 
-// Squared error of one sequence; `scores` become the loss's gradient.
+// Squared error of one sequence; `outputs` become the loss's gradient.
 template <typename T>
-double squared_error(const T* targets, int64_t count, double scale, T* scores) {
+double squared_error(const T* targets, int64_t count, double scale, T* outputs) {
     double loss = 0;
     for (int64_t c = 0; c < count; ++c) {
-        const double error = static_cast<double>(scores[c]) - targets[c];
+        const double error = static_cast<double>(outputs[c]) - targets[c];
         loss += scale * error * error;
-        scores[c] = static_cast<T>(2 * scale * error);
+        outputs[c] = static_cast<T>(2 * scale * error);
     }
     return loss;
 }
 
-// Cross entropy of one sequence; `scores` become the loss's gradient.
+// Cross entropy of one sequence; `outputs` become the loss's gradient.
 template <typename T>
-double cross_entropy(int64_t target, int64_t count, double scale, T* scores) {
-    T most = scores[0];
-    for (int64_t c = 1; c < count; ++c) most = scores[c] > most ? scores[c] : most;
+double cross_entropy(int64_t target, int64_t count, double scale, T* outputs) {
+    T most = outputs[0];
+    for (int64_t c = 1; c < count; ++c) most = outputs[c] > most ? outputs[c] : most;
     double sum = 0;
-    for (int64_t c = 0; c < count; ++c) sum += __builtin_exp(static_cast<double>(scores[c] - most));
-    const double loss = __builtin_log(sum) - static_cast<double>(scores[target] - most);
     for (int64_t c = 0; c < count; ++c) {
-        const double share = __builtin_exp(static_cast<double>(scores[c] - most)) / sum;
-        scores[c] = static_cast<T>(scale * (share - (c == target)));
+        sum += __builtin_exp(static_cast<double>(outputs[c] - most));
+    }
+    const double loss = __builtin_log(sum) - static_cast<double>(outputs[target] - most);
+    for (int64_t c = 0; c < count; ++c) {
+        const double share = __builtin_exp(static_cast<double>(outputs[c] - most)) / sum;
+        outputs[c] = static_cast<T>(scale * (share - (c == target)));
     }
     return scale * loss;
 }
 
 template <typename T>
 double readout(const nprnn_updates& all, int64_t update, const Readout<T>& read) {
-    const int64_t h = all.hidden, outputs = all.outputs;
+    const int64_t h = all.hidden, num_outputs = all.outputs;
     const T* weight = static_cast<const T*>(all.weight_out);
     const T* bias = static_cast<const T*>(all.bias_out);
-    const int64_t terms = all.batch * (all.is_classification ? 1 : outputs);
+    const int64_t terms = all.batch * (all.is_classification ? 1 : num_outputs);
     const double scale = all.is_mean ? 1.0 / static_cast<double>(terms) : 1.0;
-    __builtin_memset(read.grad_weight, 0, static_cast<size_t>(outputs * h) * sizeof(T));
-    __builtin_memset(read.grad_bias, 0, static_cast<size_t>(outputs) * sizeof(T));
+    __builtin_memset(read.grad_weight, 0, static_cast<size_t>(num_outputs * h) * sizeof(T));
+    __builtin_memset(read.grad_bias, 0, static_cast<size_t>(num_outputs) * sizeof(T));
     __builtin_memset(read.grad_hidden, 0, static_cast<size_t>(all.batch * h) * sizeof(T));
     double loss = 0;
     for (int64_t b = 0; b < all.batch; ++b) {
         const int64_t sequence = update * all.batch + b;
         const T* hidden = read.hidden + b * h;
-        T* scores = read.scores + b * outputs;
-        for (int64_t c = 0; c < outputs; ++c) {
-            scores[c] = bias[c] + dot(weight + c * h, hidden, h);
+        T* outputs = read.outputs + b * num_outputs;
+        for (int64_t c = 0; c < num_outputs; ++c) {
+            outputs[c] = bias[c] + dot(weight + c * h, hidden, h);
         }
         if (all.is_classification) {
             const int64_t target = static_cast<const int64_t*>(all.targets)[sequence];
-            loss += cross_entropy(target, outputs, scale, scores);
+            loss += cross_entropy(target, num_outputs, scale, outputs);
         } else {
-            const T* targets = static_cast<const T*>(all.targets) + sequence * outputs;
-            loss += squared_error(targets, outputs, scale, scores);
+            const T* targets = static_cast<const T*>(all.targets) + sequence * num_outputs;
+            loss += squared_error(targets, num_outputs, scale, outputs);
         }
-        for (int64_t c = 0; c < outputs; ++c) {
-            add_scaled(scores[c], hidden, h, read.grad_weight + c * h);
-            add_scaled(scores[c], weight + c * h, h, read.grad_hidden + b * h);
-            read.grad_bias[c] += scores[c];
+        for (int64_t c = 0; c < num_outputs; ++c) {
+            add_scaled(outputs[c], hidden, h, read.grad_weight + c * h);
+            add_scaled(outputs[c], weight + c * h, h, read.grad_hidden + b * h);
+            read.grad_bias[c] += outputs[c];
         }
     }
     return loss;
@@ -133,15 +135,15 @@ void descend(const Parameter<T>& p, T rate, T limit) {
 // Clipping as torch.nn.utils.clip_grad_norm_ and clip_grad_value_ do it.
 template <typename T>
 double step(const nprnn_updates& all, const Gradients<T>& grads, const Readout<T>& read) {
-    const int64_t h = all.hidden, d = all.inputs, outputs = all.outputs;
+    const int64_t h = all.hidden, d = all.inputs, num_outputs = all.outputs;
     const bool few = inputs_are_few<T>(d);
     const Parameter<T> parameters[] = {
         {static_cast<T*>(all.weight_ih), grads.weight_ih, h, d, few ? 1 : padded<T>(d),
          few ? padded<T>(h) : 1},
         {static_cast<T*>(all.weight_hh), grads.weight_hh, h, h, padded<T>(h), 1},
         {static_cast<T*>(all.bias), grads.bias, 1, h, h, 1},
-        {static_cast<T*>(all.weight_out), read.grad_weight, outputs, h, h, 1},
-        {static_cast<T*>(all.bias_out), read.grad_bias, 1, outputs, outputs, 1},
+        {static_cast<T*>(all.weight_out), read.grad_weight, num_outputs, h, h, 1},
+        {static_cast<T*>(all.bias_out), read.grad_bias, 1, num_outputs, num_outputs, 1},
     };
     double squares = 0;
     for (const Parameter<T>& p : parameters) squares += sum_of_squares(p);
