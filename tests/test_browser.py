@@ -21,7 +21,7 @@ from tests.browsing import (
 )
 from tests.conftest import MOST_BYTES
 from tests.test_predict_videos import make_classifier, write_colours
-from tests.test_watch import read_with_curve
+from tests.test_watch import read_with_timeline
 
 
 @pytest.mark.parametrize(("way", "size"), [("drop", DESK), ("choose", PHONE)])
@@ -84,7 +84,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a page on disk: a second each of red, green and blue."""
     folder = tmp_path_factory.mktemp("written")
     classifier = make_classifier()
-    answer = read_with_curve(write_colours(folder / "a.avi", "rgb", num_frames=25), classifier)
+    answer = read_with_timeline(write_colours(folder / "a.avi", "rgb", num_frames=25), classifier)
     (page,) = write_pages(folder / "out.html", [answer], classifier)
     return page.as_uri()
 

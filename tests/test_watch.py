@@ -14,8 +14,8 @@ import pytest
 
 from eval.predictions.calibration import Calibration
 from eval.videos import watch
-from eval.videos.curve import CurveReader
 from eval.videos.decoding import decode_video
+from eval.videos.timeline import TimelineReader
 from eval.videos.videos import Classifier, VideoAnswer, Wanted, read_video
 from eval.videos.watch import make_page, write_pages
 from pipeline.video import read_frames
@@ -23,9 +23,9 @@ from pipeline.video.web import encode_web_video
 from tests.test_predict_videos import make_classifier, write_colours
 
 
-def read_with_curve(path: Path, classifier: Classifier) -> VideoAnswer:
+def read_with_timeline(path: Path, classifier: Classifier) -> VideoAnswer:
     pieces = decode_video(path, classifier.encoder)
-    found = read_video(classifier, path, pieces, wanted=Wanted(curve=True))
+    found = read_video(classifier, path, pieces, wanted=Wanted(timeline=True))
     assert isinstance(found, VideoAnswer)
     return found
 
@@ -33,7 +33,7 @@ def read_with_curve(path: Path, classifier: Classifier) -> VideoAnswer:
 def make(tmp_path: Path, *, name: str = "a.avi", **more: Any) -> str:
     classifier = make_classifier(**more)
     path = write_colours(tmp_path / name, "rrgb", num_frames=25)
-    return make_page(read_with_curve(path, classifier), classifier, page=tmp_path / "out.html")
+    return make_page(read_with_timeline(path, classifier), classifier, page=tmp_path / "out.html")
 
 
 def read_thoughts(page: str) -> dict[str, Any]:
@@ -71,15 +71,15 @@ def test_the_moments_are_the_frames_of_the_embedded_video(tmp_path: Path, stride
 
 def test_the_probabilities_of_a_moment_are_those_of_the_video_up_to_it(tmp_path: Path) -> None:
     classifier = make_classifier()
-    whole = read_with_curve(write_colours(tmp_path / "a.avi", "rg", num_frames=10), classifier)
-    assert whole.curve is not None
-    np.testing.assert_allclose(whole.curve.probabilities[-1], whole.probabilities, atol=1e-12)
+    whole = read_with_timeline(write_colours(tmp_path / "a.avi", "rg", num_frames=10), classifier)
+    assert whole.timeline is not None
+    np.testing.assert_allclose(whole.timeline.probabilities[-1], whole.probabilities, atol=1e-12)
     frames = [frame for piece in read_frames(tmp_path / "a.avi") for frame in piece]
     state = classifier.stepper.initial_state()
     for place, row in enumerate(classifier.encoder.encode(np.stack(frames))):
         outputs, state = classifier.stepper.step(row, state)
         expected = classifier.calibration.probabilities(outputs)
-        np.testing.assert_allclose(whole.curve.probabilities[place], expected, atol=1e-9)
+        np.testing.assert_allclose(whole.timeline.probabilities[place], expected, atol=1e-9)
 
 
 def test_what_the_chart_shows_is_said_in_words_and_in_a_table(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_names_that_look_like_html_stay_text(tmp_path: Path) -> None:
 def test_several_videos_get_an_index_with_links_to_their_pages(tmp_path: Path) -> None:
     classifier = make_classifier()
     answers = [
-        read_with_curve(write_colours(tmp_path / f"{c} video.avi", c), classifier) for c in "gb"
+        read_with_timeline(write_colours(tmp_path / f"{c} video.avi", c), classifier) for c in "gb"
     ]
     index, *pages = write_pages(tmp_path / "out" / "all.html", answers, classifier)
     links = re.findall(r'<a href="([^"]+)">([^<]+)</a>', index.read_text())
@@ -126,7 +126,7 @@ def test_a_video_too_large_to_embed_is_linked_or_said_to_be_missing(
         file.mux(stream.encode(grey))
         file.mux(stream.encode())
     classifier = make_classifier()
-    answer = read_with_curve(tmp_path / "my b.mp4", classifier)
+    answer = read_with_timeline(tmp_path / "my b.mp4", classifier)
     page = make_page(answer, classifier, page=tmp_path / "sub" / "out.html")
     assert 'src="../my%20b.mp4"' in page
 
@@ -138,11 +138,11 @@ def test_a_video_over_the_limit_is_not_encoded_to_its_end() -> None:
     assert next(frames, None) is not None
 
 
-def test_a_long_curve_is_thinned_evenly_and_keeps_its_end() -> None:
-    reader = CurveReader()
+def test_a_long_timeline_is_thinned_evenly_and_keeps_its_end() -> None:
+    reader = TimelineReader()
     for place in range(10_001):
         reader.add(np.array([place, 0.0], np.float32), np.zeros(2, np.float32))
-    curve = reader.finish(Calibration(), step_seconds=0.5)
-    assert 1000 < len(curve.seconds) <= 2049
-    assert curve.seconds[-1] == 5000.0
-    assert len(set(np.diff(curve.seconds[:-1]))) == 1
+    timeline = reader.finish(Calibration(), step_seconds=0.5)
+    assert 1000 < len(timeline.seconds) <= 2049
+    assert timeline.seconds[-1] == 5000.0
+    assert len(set(np.diff(timeline.seconds[:-1]))) == 1

@@ -176,7 +176,7 @@ def answer_videos(options: argparse.Namespace, run: Path) -> int:
     )
     _say(str(classifier.calibration))
     window = (options.window or WINDOW_SECONDS) if options.segments else None
-    wanted = Wanted(window, carries=options.carry, curve=options.page is not None)
+    wanted = Wanted(window, carries=options.carry, timeline=options.page is not None)
     answers: list[VideoAnswer] = []
     for failure in failures:
         _tell_failure(failure)

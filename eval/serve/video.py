@@ -74,7 +74,7 @@ class VideoReader:
         if header.num_frames and header.fps:
             self._refuse_long(header.num_frames / header.fps)
         pieces = self._count(path, job)
-        found = read_video(self._classifier, path, pieces, wanted=Wanted(curve=True))
+        found = read_video(self._classifier, path, pieces, wanted=Wanted(timeline=True))
         if isinstance(found, VideoFailure):
             raise ValueError(found.reason)
         return make_page(found, self._classifier, page=None)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.predictions.calibration import Calibration, calibrate
-from eval.videos.curve import Curve, CurveReader
 from eval.videos.decoding import Ended, Opened, Piece, VideoFailure, decode_ahead
 from eval.videos.segments import Segment, SegmentReader
+from eval.videos.timeline import Timeline, TimelineReader
 from pipeline.backbones.encoder import Encoder, load_encoder
 from pipeline.recurrent.stepper import Stepper
 from pipeline.runs import Run, load_net
@@ -51,7 +51,7 @@ class Wanted:
 
     window_seconds: float | None = None
     carries: bool = False
-    curve: bool = False
+    timeline: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class VideoAnswer:
     """What a run says of a video: `probabilities` (C,) after its last frame.
 
     `num_frames` were decoded, `num_steps` of them read. `notes` tell what is wrong with the file.
-    `segments` and `curve` are there if asked for.
+    `segments` and `timeline` are there if asked for.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class VideoAnswer:
     notes: tuple[str, ...]
     stages: Stages
     segments: tuple[Segment, ...] = ()
-    curve: Curve | None = None
+    timeline: Timeline | None = None
 
     @property
     def seconds(self) -> float:
@@ -143,7 +143,7 @@ class _Reading:
         self._wanted = wanted
         self._state = classifier.stepper.initial_state()
         self._outputs: NDArray[np.float32] | None = None
-        self._curve = CurveReader() if wanted.curve else None
+        self._timeline = TimelineReader() if wanted.timeline else None
         self._segments: SegmentReader | None = None
         self._encode_seconds = self._step_seconds = 0.0
         self._is_finite = True
@@ -188,8 +188,8 @@ class _Reading:
         self._step_seconds += time.perf_counter() - start
         if self._segments is not None:
             self._segments.add(features)
-        if self._curve is not None:
-            self._curve.add(self._outputs, self._state.hidden)
+        if self._timeline is not None:
+            self._timeline.add(self._outputs, self._state.hidden)
 
     def finish(self, path: Path) -> VideoAnswer | VideoFailure:
         assert self._end is not None
@@ -225,7 +225,7 @@ class _Reading:
             notes=tuple(notes),
             stages=Stages(*(1e3 * spent / num for spent in seconds)),
             segments=segments or (),
-            curve=None
-            if self._curve is None
-            else self._curve.finish(calibration, step_seconds=step_seconds),
+            timeline=None
+            if self._timeline is None
+            else self._timeline.finish(calibration, step_seconds=step_seconds),
         )

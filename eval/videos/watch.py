@@ -20,8 +20,8 @@ from PIL import Image
 from eval.pages.rendering import render_page
 from eval.pages.svg import COLOURS
 from eval.pages.text import show_path
-from eval.videos.curve import Curve
 from eval.videos.segments import Segment
+from eval.videos.timeline import Timeline
 from eval.videos.videos import Classifier, VideoAnswer
 from pipeline.files import write_text
 from pipeline.video import read_frames
@@ -92,18 +92,18 @@ def _describe_top(answer: VideoAnswer, classifier: Classifier) -> tuple[str, flo
 
 
 def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None) -> str:
-    """The page of an answer with a curve, self-contained.
+    """The page of an answer with a timeline, self-contained.
 
     A video that would be too large is left where it is: the page, to be written to `page`, links
     to it if browsers play its kind.
     """
-    assert answer.curve is not None
-    labels, curve = classifier.labels, answer.curve
-    shown = _choose_labels(curve)
+    assert answer.timeline is not None
+    labels, timeline = classifier.labels, answer.timeline
+    shown = _choose_labels(timeline)
     video, strip = _read_pictures(answer)
     source, why = _find_source(answer, video, page)
     best = answer.top(1)[0]
-    stretches = find_stretches(curve, labels, end_seconds=answer.seconds)
+    stretches = find_stretches(timeline, labels, end_seconds=answer.seconds)
     return render_page(
         PAGE,
         title=answer.path.name and show_path(Path(answer.path.name)),
@@ -116,51 +116,51 @@ def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None)
         top=[{"label": labels[best], "probability": answer.probabilities[best]}],
         source=source,
         why_no_video=why,
-        curves=_draw_curves(curve, labels, shown, end_seconds=answer.seconds),
-        moments=curve.seconds,
+        curves=_draw_curves(timeline, labels, shown, end_seconds=answer.seconds),
+        moments=timeline.seconds,
         strip=strip,
-        band=_draw_band(curve.hidden),
-        num_units=curve.hidden.shape[1],
+        band=_draw_band(timeline.hidden),
+        num_units=timeline.hidden.shape[1],
         stretches=stretches,
         description=_describe(stretches),
-        thoughts=_write_thoughts(curve, labels, shown, total=answer.seconds),
+        thoughts=_write_thoughts(timeline, labels, shown, total=answer.seconds),
     )
 
 
 def find_stretches(
-    curve: Curve, labels: Sequence[str], *, end_seconds: float
+    timeline: Timeline, labels: Sequence[str], *, end_seconds: float
 ) -> tuple[Segment, ...]:
     """Where one label was the likeliest, with its probability at the end of the stretch."""
-    best = curve.probabilities.argmax(axis=1)
+    best = timeline.probabilities.argmax(axis=1)
     starts = [0, *(np.flatnonzero(np.diff(best)) + 1).tolist()]
     ends = [*starts[1:], len(best)]
     return tuple(
         Segment(
-            float(curve.seconds[start]),
-            float(curve.seconds[end]) if end < len(best) else end_seconds,
+            float(timeline.seconds[start]),
+            float(timeline.seconds[end]) if end < len(best) else end_seconds,
             labels[best[start]],
-            float(curve.probabilities[end - 1, best[start]]),
+            float(timeline.probabilities[end - 1, best[start]]),
         )
         for start, end in zip(starts, ends, strict=True)
     )
 
 
-def _choose_labels(curve: Curve) -> list[int]:
+def _choose_labels(timeline: Timeline) -> list[int]:
     """The places of the labels that are drawn, the likeliest at the end first."""
-    peaks = curve.probabilities.max(axis=0)
+    peaks = timeline.probabilities.max(axis=0)
     first, *rest = np.argsort(-peaks, kind="stable")[: len(COLOURS)].tolist()
     chosen = [first, *(place for place in rest if peaks[place] >= _LEAST_PEAK)]
-    return sorted(chosen, key=lambda p: -curve.probabilities[-1, p])
+    return sorted(chosen, key=lambda p: -timeline.probabilities[-1, p])
 
 
 def _draw_curves(
-    curve: Curve, labels: Sequence[str], shown: Sequence[int], *, end_seconds: float
+    timeline: Timeline, labels: Sequence[str], shown: Sequence[int], *, end_seconds: float
 ) -> list[DrawnCurve]:
     # A frame's answer holds until the next frame's.
-    seconds = np.append(curve.seconds, end_seconds) / max(end_seconds, 1e-9)
+    seconds = np.append(timeline.seconds, end_seconds) / max(end_seconds, 1e-9)
     drawn = []
     for place, label in enumerate(shown):
-        shares = np.append(curve.probabilities[:, label], curve.probabilities[-1, label])
+        shares = np.append(timeline.probabilities[:, label], timeline.probabilities[-1, label])
         points = " ".join(
             f"{1000 * x:.1f},{200 * (1 - y):.1f}" for x, y in zip(seconds, shares, strict=True)
         )
@@ -170,14 +170,14 @@ def _draw_curves(
 
 
 def _write_thoughts(
-    curve: Curve, labels: Sequence[str], shown: Sequence[int], *, total: float
+    timeline: Timeline, labels: Sequence[str], shown: Sequence[int], *, total: float
 ) -> Markup:
     """What the page's program reads: the labels that are shown, or the likeliest at some moment."""
-    told = list(dict.fromkeys([*shown, *curve.probabilities.argmax(axis=1).tolist()]))
+    told = list(dict.fromkeys([*shown, *timeline.probabilities.argmax(axis=1).tolist()]))
     content = {
         "labels": [labels[place] for place in told],
-        "seconds": np.round(curve.seconds, 4).tolist(),
-        "shares": [np.round(curve.probabilities[:, place], 4).tolist() for place in told],
+        "seconds": np.round(timeline.seconds, 4).tolist(),
+        "shares": [np.round(timeline.probabilities[:, place], 4).tolist() for place in told],
         "total": total,
     }
     return Markup(json.dumps(content).replace("<", "\\u003c"))

@@ -13,7 +13,7 @@ _MOST_MOMENTS = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class Timeline:
     """`seconds` (N,) at which frames were read, `probabilities` (N, C), `hidden` (N, H) states."""
 
     seconds: NDArray[np.float64]
@@ -21,7 +21,7 @@ class Curve:
     hidden: NDArray[np.float32]
 
 
-class CurveReader:
+class TimelineReader:
     """Keeps every k-th step's outputs and state; k doubles whenever there are too many."""
 
     def __init__(self) -> None:
@@ -40,12 +40,12 @@ class CurveReader:
             self._kept = self._kept[::2]
             self._spacing *= 2
 
-    def finish(self, calibration: Calibration, *, step_seconds: float) -> Curve:
+    def finish(self, calibration: Calibration, *, step_seconds: float) -> Timeline:
         """The moments kept, the last step always among them."""
         assert self._last is not None
         is_new = self._last[0] != self._kept[-1][0]
         places, outputs, hidden = zip(*self._kept, *([self._last] if is_new else []), strict=True)
-        return Curve(
+        return Timeline(
             np.array(places) * step_seconds,
             calibration.probabilities(np.stack(outputs)),
             np.stack(hidden),
