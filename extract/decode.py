@@ -1,4 +1,4 @@
-"""Worker processes that decode clips in pieces, in the order they are asked for."""
+"""Worker processes that decode clips in chunks, in the order they are asked for."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from extract.pieces import Piece, PieceReceiver, PieceSender, open_channel
+from extract.chunks import ChunkReceiver, ChunkSender, open_channel
 from extract.plan import digest_file, measure_bytes
-from pipeline.video import DecodeSummary, VideoError, read_frames
+from pipeline.video import Chunk, DecodeSummary, VideoError, read_frames
 
-_PIECE_FRAMES = 16
+_CHUNK_FRAMES = 16
 _HANG_SECONDS = 300.0
 _POLL_SECONDS = 1.0
 
@@ -35,6 +35,9 @@ class ClipEnd:
     seconds: float
 
 
+Message = Chunk | ClipEnd
+
+
 @dataclass(frozen=True)
 class _Ready:
     """A worker's first word: it runs, and what ends it from now on is a clip."""
@@ -44,8 +47,8 @@ class _WorkerLostError(Exception):
     """The worker died or hung on a clip; the message says how."""
 
 
-def decode_clip(path: Path, stride: int) -> Iterator[Piece | ClipEnd]:
-    """Pieces (N, H, W, 3) uint8 of every stride-th frame, then a ClipEnd, whatever happens."""
+def decode_clip(path: Path, stride: int) -> Iterator[Message]:
+    """Chunks (N, H, W, 3) uint8 of every stride-th frame, then a ClipEnd, whatever happens."""
     start = time.perf_counter()
     waited = 0.0
     num_bytes, digest = -1, ""
@@ -53,10 +56,10 @@ def decode_clip(path: Path, stride: int) -> Iterator[Piece | ClipEnd]:
     try:
         num_bytes = measure_bytes(path)
         digest = digest_file(path)
-        frames = read_frames(path, stride=stride, chunk_frames=_PIECE_FRAMES)
-        for piece in frames:
+        frames = read_frames(path, stride=stride, chunk_frames=_CHUNK_FRAMES)
+        for chunk in frames:
             before = time.perf_counter()
-            yield piece
+            yield chunk
             waited += time.perf_counter() - before
         summary = frames.summary
     except VideoError as error:
@@ -67,7 +70,7 @@ def decode_clip(path: Path, stride: int) -> Iterator[Piece | ClipEnd]:
 
 
 class DecodePool:
-    """Decodes clips ahead in `num_workers` processes; `pieces` gives them in the order asked.
+    """Decodes clips ahead in `num_workers` processes; `messages` gives them in the order asked.
 
     A worker that dies or hangs on a clip costs only that clip: another takes its place.
     """
@@ -99,7 +102,7 @@ class DecodePool:
         )
         process.start()
         # Only the worker holds the sending end now, so that its death ends the pipe, also in the
-        # middle of a piece; a queue would wait for the rest.
+        # middle of a chunk; a queue would wait for the rest.
         sender.close()
         return _Worker(process, tasks, receiver)
 
@@ -112,28 +115,28 @@ class DecodePool:
 
     @property
     def num_waiting(self) -> int:
-        """Clips asked for whose pieces were not yet taken."""
+        """Clips asked for whose chunks were not yet taken."""
         return len(self._asked)
 
-    def pieces(self) -> Iterator[Piece | ClipEnd]:
-        """The pieces of the next clip asked for, then its ClipEnd."""
+    def messages(self) -> Iterator[Message]:
+        """The chunks of the next clip asked for, then its ClipEnd."""
         place, path = self._asked.popleft()
         while True:
             try:
-                piece = self._wait_for_piece(place)
+                message = self._wait_for_message(place)
             except _WorkerLostError as error:
                 self._replace_worker(place)
-                piece = ClipEnd(None, str(error), measure_bytes(path), "", 0.0)
-            yield piece
-            if isinstance(piece, ClipEnd):
+                message = ClipEnd(None, str(error), measure_bytes(path), "", 0.0)
+            yield message
+            if isinstance(message, ClipEnd):
                 return
 
-    def _wait_for_piece(self, place: int) -> Piece | ClipEnd:
+    def _wait_for_message(self, place: int) -> Message:
         worker = self._workers[place]
         if not worker.receiver.poll(_HANG_SECONDS):
             raise _WorkerLostError(f"no frame came for {_HANG_SECONDS:.0f} seconds")
         try:
-            message: Piece | ClipEnd | _Ready = worker.receiver.receive()
+            message: Message | _Ready = worker.receiver.receive()
         except (EOFError, OSError):
             worker.process.join()
             if not worker.is_ready:
@@ -144,7 +147,7 @@ class DecodePool:
             raise _WorkerLostError(_crash_reason(worker.process.exitcode)) from None
         if isinstance(message, _Ready):
             worker.is_ready = True
-            return self._wait_for_piece(place)
+            return self._wait_for_message(place)
         return message
 
     def _replace_worker(self, place: int) -> None:
@@ -159,7 +162,7 @@ class DecodePool:
 class _Worker:
     process: Any
     tasks: Any
-    receiver: PieceReceiver
+    receiver: ChunkReceiver
     is_ready: bool = False
 
     def stop(self) -> None:
@@ -175,7 +178,7 @@ def _crash_reason(exit_code: int | None) -> str:
     return f"the decoder ended on it (exit code {exit_code})"
 
 
-def _work(tasks: Any, sender: PieceSender, stride: int, parent: int) -> None:
+def _work(tasks: Any, sender: ChunkSender, stride: int, parent: int) -> None:
     """Decode the clips of `tasks` until the parent is gone: a killed parent leaves no orphan."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -190,5 +193,5 @@ def _work(tasks: Any, sender: PieceSender, stride: int, parent: int) -> None:
             with suppress(queue.Empty):
                 path = tasks.get(timeout=_POLL_SECONDS)
             end_with_parent()
-        for piece in decode_clip(path, stride):
-            sender.send(piece, end_with_parent)
+        for message in decode_clip(path, stride):
+            sender.send(message, end_with_parent)

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract.pieces import Piece
 from pipeline.backbones import Backbone
+from pipeline.video import Chunk
 
 Rows = NDArray[np.float32]  # (N, D)
 
@@ -70,7 +70,7 @@ class BatchEncoder:
         self._backbone.encode_crops(black)
         self.warm_up_seconds += time.perf_counter() - start
 
-    def add(self, frames: Piece) -> Iterator[Rows]:
+    def add(self, frames: Chunk) -> Iterator[Rows]:
         """Take frames (N, H, W, 3) uint8; gives the features of batches that are ready, in order.
 
         Waits where more batches are on their way than the threads need to have work.
@@ -107,16 +107,16 @@ class BatchEncoder:
         return rows, time.perf_counter() - start
 
 
-def cut_batches(pieces: Sequence[Tensor], size: int) -> tuple[list[list[Tensor]], list[Tensor]]:
-    """Batches of `size` frames, each as views of the pieces it comes from, and what is left over.
+def cut_batches(chunks: Sequence[Tensor], size: int) -> tuple[list[list[Tensor]], list[Tensor]]:
+    """Batches of `size` frames, each as views of the chunks it comes from, and what is left over.
 
-    Pieces may differ in height and width.
+    Chunks may differ in height and width.
     """
     batches: list[list[Tensor]] = []
     batch: list[Tensor] = []
     lacking = size
-    for piece in pieces:
-        for frames in (piece[:lacking], *torch.split(piece[lacking:], size)):
+    for chunk in chunks:
+        for frames in (chunk[:lacking], *torch.split(chunk[lacking:], size)):
             batch += [frames] if len(frames) else []
             lacking -= len(frames)
             if not lacking:

@@ -136,7 +136,7 @@ class _Work:
 
     def _extract(self, shard: Shard) -> None:
         with ShardWriter(self.out, shard.name, self.spec) as file:
-            clips = ((clip, self.pool.pieces()) for clip in shard.clips)
+            clips = ((clip, self.pool.messages()) for clip in shard.clips)
             for done in extract_shard(clips, encoder=self.encoder, shard=file, writer=self.writer):
                 self._count(done.num_rows, done.end)
                 self.progress.add(done.num_rows)

@@ -1,4 +1,4 @@
-"""One shard: pieces of its clips in, rows of features routed to the clips they belong to."""
+"""One shard: chunks of its clips in, rows of features routed to the clips they belong to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.decode import ClipEnd
+from extract.decode import ClipEnd, Message
 from extract.encode import BatchEncoder
-from extract.pieces import Piece
 from pipeline.clips import Clip
 from pipeline.features import ClipRecord, Failure, ShardWriter
 
@@ -69,22 +68,22 @@ class ClipDone:
 
 
 def extract_shard(
-    clips: Iterable[tuple[Clip, Iterator[Piece | ClipEnd]]],
+    clips: Iterable[tuple[Clip, Iterator[Message]]],
     *,
     encoder: BatchEncoder,
     shard: ShardWriter,
     writer: WriterThread,
 ) -> Iterator[ClipDone]:
-    """Encode the pieces of these clips and write their rows; gives each clip when it was read."""
+    """Encode the chunks of these clips and write their rows; gives each clip when it was read."""
     rows = _RowRouter(shard, writer)
-    for clip, pieces in clips:
+    for clip, messages in clips:
         rows.begin(clip)
-        for piece in pieces:
-            if isinstance(piece, ClipEnd):
-                yield ClipDone(clip, rows.end(piece), piece)
+        for message in messages:
+            if isinstance(message, ClipEnd):
+                yield ClipDone(clip, rows.end(message), message)
             else:
-                rows.expect(len(piece))
-                for features in encoder.add(piece):
+                rows.expect(len(message))
+                for features in encoder.add(message):
                     rows.deliver(features)
     for features in encoder.flush():
         rows.deliver(features)

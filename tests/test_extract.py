@@ -271,11 +271,11 @@ def test_a_decoder_that_dies_costs_only_its_clip(tmp_path: Path) -> None:
             pool.ask(path)
         ends = []
         for place in range(3):
-            pieces = pool.pieces()
-            next(pieces)
+            messages = pool.messages()
+            next(messages)
             if place == 0:
                 pool._workers[0].process.kill()
-            ends += [piece for piece in pieces if isinstance(piece, ClipEnd)]
+            ends += [message for message in messages if isinstance(message, ClipEnd)]
     assert [end.summary is None for end in ends] == [True, False, False]
     assert ends[0].reason == "the decoder crashed on it (SIGKILL)"
 

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from eval.videos.decoding import Piece, VideoFailure, decode_video
+from eval.videos.decoding import Message, VideoFailure, decode_video
 from eval.videos.videos import VideoAnswer, read_video, read_videos
 from pipeline.video import write_video
 from tests.test_predict_videos import (
@@ -138,11 +138,11 @@ def test_a_file_deleted_while_it_is_read_is_named_or_read_to_its_end(
 ) -> None:
     """Deleted before its frames are opened it is gone; later the open file still gives them."""
     path = write_colours(tmp_path / "a.avi", "rgb", num_frames=40)
-    pieces = decode_video(path, make_encoder())
+    messages = decode_video(path, make_encoder())
 
-    def delete_after(num: int) -> Iterator[Piece]:
-        for place, piece in enumerate(pieces, start=1):
-            yield piece
+    def delete_after(num: int) -> Iterator[Message]:
+        for place, message in enumerate(messages, start=1):
+            yield message
             if place == num:
                 path.unlink()
 

@@ -84,9 +84,9 @@ def test_large_frames_come_in_full_batches_too(
 ) -> None:
     path = write_colours(tmp_path / "a.avi", "rgb")
     monkeypatch.setattr(video, "_MAX_CHUNK_BYTES", 1)  # so each is decoded on its own
-    pieces = list(decode_video(path, make_encoder()))
-    crops = [piece for piece in pieces if isinstance(piece, torch.Tensor)]
-    assert [len(piece) for piece in crops] == [4] * 7 + [2]
+    messages = list(decode_video(path, make_encoder()))
+    crops = [message for message in messages if isinstance(message, torch.Tensor)]
+    assert [len(message) for message in crops] == [4] * 7 + [2]
     brightest = torch.cat(crops).float().mean(dim=(2, 3)).argmax(dim=1)
     assert brightest.tolist() == [0] * 10 + [1] * 10 + [2] * 10
 

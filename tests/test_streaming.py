@@ -241,12 +241,12 @@ def test_the_encoder_of_a_run_gives_the_very_bits_that_extract_stores(data_root:
         "bvlc-googlenet", Path("no-store"), weights=str(weights), features="pool", stride=8,
         device="cpu", dtype="auto", batch_frames=None, num_workers=1,
     )  # fmt: skip
-    pieces = list(read_frames(video, stride=8))
+    chunks = list(read_frames(video, stride=8))
     with BatchEncoder(setup.backbone) as extracting:
-        parts = [part for piece in pieces for part in extracting.add(piece)]
+        parts = [part for chunk in chunks for part in extracting.add(chunk)]
         stored = np.concatenate([*parts, *extracting.flush()]).astype(np.float16)
     provenance = {"features": json.loads(setup.spec.to_json())}
     encoder = load_encoder(provenance, weights=weights, device="cpu")
-    np.testing.assert_array_equal(encoder.encode(np.concatenate(pieces)), stored)
+    np.testing.assert_array_equal(encoder.encode(np.concatenate(chunks)), stored)
     with pytest.raises(ValueError, match="not the one that the run was trained on"):
         load_encoder(provenance, weights="random", device="cpu")

@@ -88,20 +88,20 @@ def test_the_asked_frames_come_out_and_all_are_counted(
 
 @pytest.mark.parametrize("decoder", BOTH_DECODERS)
 @pytest.mark.parametrize("chunk_frames", [1, 7, 50, 64])
-def test_pieces_have_the_asked_length_and_join_to_the_whole(
+def test_chunks_have_the_asked_length_and_join_to_the_whole(
     textured_clip: Path, decoder: str, chunk_frames: int
 ) -> None:
-    pieces = list(read_frames(textured_clip, chunk_frames=chunk_frames, decoder=decoder))
+    chunks = list(read_frames(textured_clip, chunk_frames=chunk_frames, decoder=decoder))
     whole, _ = decode(textured_clip, decoder=decoder)
-    assert np.array_equal(np.concatenate(pieces), whole)
-    assert all(len(piece) == chunk_frames for piece in pieces[:-1])
-    assert 1 <= len(pieces[-1]) <= chunk_frames
+    assert np.array_equal(np.concatenate(chunks), whole)
+    assert all(len(chunk) == chunk_frames for chunk in chunks[:-1])
+    assert 1 <= len(chunks[-1]) <= chunk_frames
 
 
-def test_a_summary_is_refused_before_the_last_piece(grey_clip: Path) -> None:
+def test_a_summary_is_refused_before_the_last_chunk(grey_clip: Path) -> None:
     frames = read_frames(grey_clip, chunk_frames=10)
     next(frames)
-    with pytest.raises(AssertionError, match="after the last piece"):
+    with pytest.raises(AssertionError, match="after the last chunk"):
         _ = frames.summary
 
 
@@ -152,15 +152,15 @@ def test_a_video_of_many_bytes_goes_to_pyav_which_does_not_decode_ahead(
     assert decode(textured_clip)[1].decoder == "pyav"
 
 
-def test_pieces_of_large_frames_are_short(
+def test_chunks_of_large_frames_are_short(
     textured_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames, _ = decode(textured_clip)
     for max_bytes, expected in ((3 * frames[0].nbytes, 3), (1, 1)):
         monkeypatch.setattr(video, "_MAX_CHUNK_BYTES", max_bytes)
-        pieces = list(read_frames(textured_clip, chunk_frames=7))
-        assert [len(piece) for piece in pieces[:-1]] == [expected] * (len(pieces) - 1)
-        assert np.array_equal(np.concatenate(pieces), frames)
+        chunks = list(read_frames(textured_clip, chunk_frames=7))
+        assert [len(chunk) for chunk in chunks[:-1]] == [expected] * (len(chunks) - 1)
+        assert np.array_equal(np.concatenate(chunks), frames)
 
 
 @needs_decord

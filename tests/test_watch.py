@@ -24,8 +24,8 @@ from tests.test_predict_videos import make_classifier, write_colours
 
 
 def read_with_timeline(path: Path, classifier: Classifier) -> VideoAnswer:
-    pieces = decode_video(path, classifier.encoder)
-    found = read_video(classifier, path, pieces, wanted=Wanted(timeline=True))
+    messages = decode_video(path, classifier.encoder)
+    found = read_video(classifier, path, messages, wanted=Wanted(timeline=True))
     assert isinstance(found, VideoAnswer)
     return found
 
@@ -46,7 +46,7 @@ def read_video_of(page: str, folder: Path) -> list[np.ndarray[Any, Any]]:
     (kind, content) = re.findall(r'src="data:video/(\w+);base64,([^"]+)"', page)[0]
     path = folder / f"embedded.{kind}"
     path.write_bytes(base64.b64decode(content))
-    return [frame for piece in read_frames(path) for frame in piece]
+    return [frame for chunk in read_frames(path) for frame in chunk]
 
 
 def test_a_page_needs_no_network_and_no_other_file(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_probabilities_of_a_moment_are_those_of_the_video_up_to_it(tmp_path:
     whole = read_with_timeline(write_colours(tmp_path / "a.avi", "rg", num_frames=10), classifier)
     assert whole.timeline is not None
     np.testing.assert_allclose(whole.timeline.probabilities[-1], whole.probabilities, atol=1e-12)
-    frames = [frame for piece in read_frames(tmp_path / "a.avi") for frame in piece]
+    frames = [frame for chunk in read_frames(tmp_path / "a.avi") for frame in chunk]
     state = classifier.stepper.initial_state()
     for place, row in enumerate(classifier.encoder.encode(np.stack(frames))):
         outputs, state = classifier.stepper.step(row, state)

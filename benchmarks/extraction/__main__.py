@@ -89,7 +89,7 @@ def time_decoding(found: FoundClips) -> tuple[float, int]:
     """CPU seconds a frame, and frames."""
     start, num_frames = time.process_time(), 0
     for clip in found.clips:
-        num_frames += sum(len(piece) for piece in read_frames(found.folder / clip.path))
+        num_frames += sum(len(chunk) for chunk in read_frames(found.folder / clip.path))
     return (time.process_time() - start) / num_frames, num_frames
 
 
@@ -118,7 +118,7 @@ def time_plain(found: FoundClips, module: nn.Module, steps: Preprocessing) -> fl
     transform = plain_transform(steps)
     start, num_frames = time.perf_counter(), 0
     for clip in found.clips:
-        frames = [f for piece in read_frames(found.folder / clip.path) for f in piece]
+        frames = [f for chunk in read_frames(found.folder / clip.path) for f in chunk]
         batch = torch.stack([transform(frame) for frame in frames])
         with torch.no_grad():
             module(batch)
@@ -130,8 +130,8 @@ def find_least_cosine(found: FoundClips, fast: Backbone, reference: Backbone) ->
     """The smallest cosine, over every frame of the clips, of fast features to float32 ones."""
     least = 1.0
     for clip in found.clips:
-        for piece in read_frames(found.folder / clip.path):
-            frames = torch.from_numpy(piece)
+        for chunk in read_frames(found.folder / clip.path):
+            frames = torch.from_numpy(chunk)
             features, expected = (b.encode(frames).double().cpu() for b in (fast, reference))
             least = min(least, float(F.cosine_similarity(features, expected).min()))
     return least

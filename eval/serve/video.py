@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.serve.http import RequestError, answer, receive, refuse_other_kinds
-from eval.videos.decoding import Ended, Opened, Piece, VideoFailure, decode_video
+from eval.videos.decoding import Ended, Message, Opened, VideoFailure, decode_video
 from eval.videos.videos import ASSUMED_FPS, Classifier, Wanted, read_video
 from eval.videos.watch import make_page
 from pipeline.video import read_header
@@ -73,22 +73,22 @@ class VideoReader:
         job.num_frames = header.num_frames
         if header.num_frames and header.fps:
             self._refuse_long(header.num_frames / header.fps)
-        pieces = self._count(path, job)
-        found = read_video(self._classifier, path, pieces, wanted=Wanted(timeline=True))
+        messages = self._count(path, job)
+        found = read_video(self._classifier, path, messages, wanted=Wanted(timeline=True))
         if isinstance(found, VideoFailure):
             raise ValueError(found.reason)
         return make_page(found, self._classifier, page=None)
 
-    def _count(self, path: Path, job: Job) -> Iterator[Piece]:
-        """The pieces, counted; a header may promise less than there is."""
+    def _count(self, path: Path, job: Job) -> Iterator[Message]:
+        """The messages, counted; a header may promise less than there is."""
         spec, fps = self._classifier.encoder.spec, ASSUMED_FPS
-        for piece in decode_video(path, self._classifier.encoder):
-            if isinstance(piece, Opened):
-                fps = piece.fps or fps
-            elif not isinstance(piece, Ended):
+        for message in decode_video(path, self._classifier.encoder):
+            if isinstance(message, Opened):
+                fps = message.fps or fps
+            elif not isinstance(message, Ended):
                 self._refuse_long(job.num_read / fps)
-                job.num_read += len(piece) * spec.stride
-            yield piece
+                job.num_read += len(message) * spec.stride
+            yield message
 
     def _refuse_long(self, seconds: float) -> None:
         if seconds > self._limits.most_seconds:

@@ -20,7 +20,7 @@ from pipeline.video import DecodeSummary, VideoError, read_frames, read_header
 
 # Few, as frames of any size are held until they are cropped.
 _CHUNK_FRAMES = 16
-_PIECES_AHEAD = 8
+_MESSAGES_AHEAD = 8
 _POLL_SECONDS = 0.5
 
 
@@ -40,7 +40,7 @@ class Ended:
     decode_seconds: float
 
 
-Piece = Opened | Tensor | Ended
+Message = Opened | Tensor | Ended
 
 
 @dataclass(frozen=True)
@@ -88,34 +88,36 @@ def _find_in_folder(folder: Path, failures: list[VideoFailure]) -> list[Path]:
 
 def decode_ahead(
     paths: Sequence[Path], encoder: Encoder, *, num_workers: int
-) -> Iterator[tuple[Path, Iterator[Piece]]]:
+) -> Iterator[tuple[Path, Iterator[Message]]]:
     """Each path with its Opened, crops and Ended, in order; take all of one before the next."""
     stop = threading.Event()
-    queues: list[queue.Queue[Piece]] = [queue.Queue(_PIECES_AHEAD) for _ in paths]
+    queues: list[queue.Queue[Message]] = [queue.Queue(_MESSAGES_AHEAD) for _ in paths]
     executor = ThreadPoolExecutor(num_workers, thread_name_prefix="decode")
     try:
-        for path, pieces in zip(paths, queues, strict=True):
-            executor.submit(_fill, pieces, path, encoder, stop)
-        for path, pieces in zip(paths, queues, strict=True):
-            yield path, _drain(pieces)
+        for path, messages in zip(paths, queues, strict=True):
+            executor.submit(_fill, messages, path, encoder, stop)
+        for path, messages in zip(paths, queues, strict=True):
+            yield path, _drain(messages)
     finally:
         stop.set()
         executor.shutdown(cancel_futures=True)
 
 
-def _drain(pieces: queue.Queue[Piece]) -> Iterator[Piece]:
+def _drain(messages: queue.Queue[Message]) -> Iterator[Message]:
     while True:
-        piece = pieces.get()
-        yield piece
-        if isinstance(piece, Ended):
+        message = messages.get()
+        yield message
+        if isinstance(message, Ended):
             return
 
 
-def _fill(pieces: queue.Queue[Piece], path: Path, encoder: Encoder, stop: threading.Event) -> None:
-    for piece in decode_video(path, encoder):
+def _fill(
+    messages: queue.Queue[Message], path: Path, encoder: Encoder, stop: threading.Event
+) -> None:
+    for message in decode_video(path, encoder):
         while not stop.is_set():
             try:
-                pieces.put(piece, timeout=_POLL_SECONDS)
+                messages.put(message, timeout=_POLL_SECONDS)
                 break
             except queue.Full:
                 continue
@@ -123,7 +125,7 @@ def _fill(pieces: queue.Queue[Piece], path: Path, encoder: Encoder, stop: thread
             return
 
 
-def decode_video(path: Path, encoder: Encoder) -> Iterator[Piece]:
+def decode_video(path: Path, encoder: Encoder) -> Iterator[Message]:
     """Opened, the crops of every stride-th frame in full batches, and Ended, whatever happens."""
     seconds, start = 0.0, time.perf_counter()
     size = encoder.backbone.batch_frames

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.predictions.calibration import Calibration, calibrate
-from eval.videos.decoding import Ended, Opened, Piece, VideoFailure, decode_ahead
+from eval.videos.decoding import Ended, Message, Opened, VideoFailure, decode_ahead
 from eval.videos.segments import Segment, SegmentReader
 from eval.videos.timeline import Timeline, TimelineReader
 from pipeline.backbones.encoder import Encoder, load_encoder
@@ -114,11 +114,11 @@ def read_videos(
     on_cpu = classifier.encoder.backbone.device == "cpu"
     num_workers = num_workers or max(1, cores // 4 if on_cpu else cores - 1)
     decoding = decode_ahead(paths, classifier.encoder, num_workers=num_workers)
-    for path, pieces in decoding:
+    for path, messages in decoding:
         reading = _Reading(classifier, wanted)
         said = time.perf_counter()
-        for piece in pieces:
-            reading.add(piece)
+        for message in messages:
+            reading.add(message)
             if time.perf_counter() - said > _PROGRESS_SECONDS:
                 said = time.perf_counter()
                 say(f"{path}: {reading.num_steps:,} frames read")
@@ -126,12 +126,12 @@ def read_videos(
 
 
 def read_video(
-    classifier: Classifier, path: Path, pieces: Iterable[Piece], *, wanted: Wanted = Wanted()
+    classifier: Classifier, path: Path, messages: Iterable[Message], *, wanted: Wanted = Wanted()
 ) -> VideoAnswer | VideoFailure:
-    """The answer to the pieces of one video."""
+    """The answer to the messages of one video."""
     reading = _Reading(classifier, wanted)
-    for piece in pieces:
-        reading.add(piece)
+    for message in messages:
+        reading.add(message)
     return reading.finish(path)
 
 
@@ -155,14 +155,14 @@ class _Reading:
     def num_steps(self) -> int:
         return self._state.num_steps
 
-    def add(self, piece: Piece) -> None:
-        if isinstance(piece, Opened):
-            self._open(piece)
-        elif isinstance(piece, Ended):
-            self._end = piece
+    def add(self, message: Message) -> None:
+        if isinstance(message, Opened):
+            self._open(message)
+        elif isinstance(message, Ended):
+            self._end = message
         else:
             start = time.perf_counter()
-            features = self._classifier.encoder.encode_crops(piece)
+            features = self._classifier.encoder.encode_crops(message)
             self._encode_seconds += time.perf_counter() - start
             self._is_finite = self._is_finite and bool(np.isfinite(features).all())
             for row in features if self._is_finite else ():

@@ -200,8 +200,8 @@ def _read_pictures(answer: VideoAnswer) -> tuple[tuple[str, bytes] | None, list[
 
     def read() -> Iterator[NDArray[np.uint8]]:
         index = 0
-        for piece in read_frames(answer.path, chunk_frames=8):
-            for frame in piece:
+        for chunk in read_frames(answer.path, chunk_frames=8):
+            for frame in chunk:
                 if index in places:
                     strip.append(StripFrame(index / answer.fps, _encode_frame(frame)))
                 yield frame

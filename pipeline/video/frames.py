@@ -75,7 +75,7 @@ class DecodeSummary:
 
 
 class FrameReader:
-    """Iterator over the pieces of one clip; `summary` is there once it has ended."""
+    """Iterator over the chunks of one clip; `summary` is there once it has ended."""
 
     def __init__(self, frames: Generator[Frame, None, DecodeSummary], *, chunk_frames: int) -> None:
         self._frames = self._keep_summary(frames)
@@ -92,7 +92,7 @@ class FrameReader:
 
     @property
     def summary(self) -> DecodeSummary:
-        assert self._summary is not None, "the summary is known only after the last piece"
+        assert self._summary is not None, "the summary is known only after the last chunk"
         return self._summary
 
     def _keep_summary(self, frames: Generator[Frame, None, DecodeSummary]) -> Iterator[Frame]:
@@ -102,9 +102,9 @@ class FrameReader:
 def read_frames(
     path: str | Path, *, stride: int = 1, chunk_frames: int = 64, decoder: str = "auto"
 ) -> FrameReader:
-    """Frames 0, stride, 2 * stride, ... of a clip, in pieces of (chunk_frames, H, W, 3) RGB uint8.
+    """Frames 0, stride, 2 * stride, ... of a clip, in chunks of (chunk_frames, H, W, 3) RGB uint8.
 
-    The last piece may be shorter, and pieces of large frames are: 16 MiB, or one frame.
+    The last chunk may be shorter, and chunks of large frames are: 16 MiB, or one frame.
 
     "auto" takes decord where it is installed, the file's packets raise no doubt and all its frames
     take 512 MiB at most, and PyAV otherwise, or from the frame at which decord gives up. Both turn
@@ -113,7 +113,7 @@ def read_frames(
     frame can be had.
 
         frames = read_frames("v_Punch_g08_c01.avi", stride=5)
-        pieces = list(frames)
+        chunks = list(frames)
         print(frames.summary.problem)
     """
     for name, value in (("stride", stride), ("chunk_frames", chunk_frames)):

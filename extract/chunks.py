@@ -1,6 +1,6 @@
-"""Pieces of clips on their way from a decoding process, through shared memory of a fixed size.
+"""Chunks of clips on their way from a decoding process, through shared memory of a fixed size.
 
-A ring of blocks: a piece lies in as many blocks in a row as it needs, each is announced on a pipe,
+A ring of blocks: a chunk lies in as many blocks in a row as it needs, each is announced on a pipe,
 copied out, and free again. So a clip of large frames is not further ahead in bytes than one of
 small ones, and no page is touched for the first time but in the first round.
 """
@@ -22,23 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.memory import RecycledMemory
+from pipeline.video import Chunk
 
 _BLOCK_BYTES = 4 * 2**20
 _NUM_BLOCKS = 16
 _POLL_SECONDS = 1.0
 
-Piece = NDArray[np.uint8]  # (N, H, W, 3)
-
 
 @dataclass(frozen=True)
 class _Block:
-    """Announces the bytes from `start` on of a piece of this shape, as many as a block holds."""
+    """Announces the bytes from `start` on of a chunk of this shape, as many as a block holds."""
 
     shape: tuple[int, ...]
     start: int
 
 
-class PieceSender:
+class ChunkSender:
     """The decoding process's end: it is pickled on its way there."""
 
     def __init__(self, connection: Connection, places: Any, descriptor: int) -> None:
@@ -55,7 +54,7 @@ class PieceSender:
         self._ring = _Ring(self._descriptor)
 
     def send(self, message: Any, while_waiting: Callable[[], None]) -> None:
-        """Send a piece or any other message; `while_waiting` is called every second of a wait."""
+        """Send a chunk or any other message; `while_waiting` is called every second of a wait."""
         if not isinstance(message, np.ndarray):
             self._connection.send(message)
             return
@@ -73,8 +72,8 @@ class PieceSender:
         os.close(self._descriptor)
 
 
-class PieceReceiver:
-    """This process's end. A piece is a copy, in memory that is used again when it is gone."""
+class ChunkReceiver:
+    """This process's end. A chunk is a copy, in memory that is used again when it is gone."""
 
     def __init__(self, connection: Connection, places: Any, ring: _Ring) -> None:
         self._connection = connection
@@ -87,18 +86,18 @@ class PieceReceiver:
         return self._connection.poll(seconds)
 
     def receive(self) -> Any:
-        """The next piece or message. EOFError or OSError when the other process is gone."""
+        """The next chunk or message. EOFError or OSError when the other process is gone."""
         message = self._connection.recv()
         if not isinstance(message, _Block):
             return message
-        piece: Piece = self._memory.empty(message.shape, np.uint8)
-        content = piece.reshape(-1)
+        chunk: Chunk = self._memory.empty(message.shape, np.uint8)
+        content = chunk.reshape(-1)
         while True:
             part = content[message.start : message.start + _BLOCK_BYTES]
             part[:] = self._ring.next_block()[: len(part)]
             self._places.release()
             if message.start + len(part) == len(content):
-                return piece
+                return chunk
             message = self._connection.recv()
 
     def close(self) -> None:
@@ -120,20 +119,20 @@ class _Ring:
         return block
 
 
-def open_channel(context: SpawnContext) -> tuple[PieceReceiver, PieceSender]:
+def open_channel(context: SpawnContext) -> tuple[ChunkReceiver, ChunkSender]:
     """A channel to this process from one that `context` will start."""
     reading, writing = context.Pipe(duplex=False)
     places = context.Semaphore(_NUM_BLOCKS)
     descriptor = _open_shared_file()
     os.ftruncate(descriptor, _NUM_BLOCKS * _BLOCK_BYTES)
     return (
-        PieceReceiver(reading, places, _Ring(descriptor)),
-        PieceSender(writing, places, descriptor),
+        ChunkReceiver(reading, places, _Ring(descriptor)),
+        ChunkSender(writing, places, descriptor),
     )
 
 
 def _open_shared_file() -> int:
     if sys.platform == "linux":
-        return os.memfd_create("pieces")  # not in /dev/shm: a container's has 64 MiB
+        return os.memfd_create("chunks")  # not in /dev/shm: a container's has 64 MiB
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
