@@ -34,7 +34,7 @@ def reads_mean(spec: NetSpec) -> bool:
 
 
 def state_names(spec: NetSpec) -> tuple[str, ...]:
-    """What the step takes and gives beside features and outputs: parts of `StreamState`."""
+    """What the step takes and gives beside features and outputs: components of `NetState`."""
     recurrent = ("hidden", "cell")[: spec.num_states]
     return (*recurrent, "mean", "num_steps") if reads_mean(spec) else recurrent
 

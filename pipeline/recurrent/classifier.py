@@ -23,9 +23,10 @@ from pipeline.recurrent.layers import (
 from pipeline.recurrent.spec import NetSpec
 
 
-class StreamState(NamedTuple):
-    """What a net remembers of B sequences; parts that a net does not have are (B, 0).
+class NetState(NamedTuple):
+    """What a net remembers of B sequences, as tensors; components it does not have are (B, 0).
 
+    The numpy state of one sequence is the stepper's `StepState`, of the same components.
     `hidden` (B, H); `cell` (B, H), of an lstm; `mean` of what is read so far: (B, H), or (B, D) for
     mean-pool; `num_steps` (B,) int64.
     """
@@ -80,15 +81,15 @@ class SequenceNet(nn.Module):
         )
         return mean_over_real_steps(states, lengths) if self.spec.readout == "mean" else states
 
-    def initial_state(self, batch_size: int) -> StreamState:
+    def initial_state(self, batch_size: int) -> NetState:
         """The state before the first step of `batch_size` sequences."""
         empty = self.readout.weight.new_zeros(batch_size, 0)
         hidden, cell, *_ = (*self._start_states(batch_size), empty, empty)
         mean = empty.new_zeros(batch_size, self.width) if self._reads_mean else empty
         num_steps = torch.zeros(batch_size, dtype=torch.int64, device=empty.device)
-        return StreamState(hidden, cell, mean, num_steps)
+        return NetState(hidden, cell, mean, num_steps)
 
-    def step(self, features_t: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+    def step(self, features_t: Tensor, state: NetState) -> tuple[Tensor, NetState]:
         """Outputs (B, C) after one more step, `features_t` (B, D), and the state after it.
 
         They equal `forward`'s outputs of the sequences cut at this step.
@@ -97,7 +98,7 @@ class SequenceNet(nn.Module):
         summary = state.mean if self._reads_mean else state.hidden
         return self.readout(self.dropout(summary)), state
 
-    def advance(self, features_t: Tensor, state: StreamState) -> StreamState:
+    def advance(self, features_t: Tensor, state: NetState) -> NetState:
         """The state after one more step, `features_t` (B, D)."""
         num_steps = state.num_steps + 1
         if self.recurrent is None:
@@ -109,9 +110,9 @@ class SequenceNet(nn.Module):
             hidden, cell = (*after, state.cell)[:2]
             read = hidden
         if not self._reads_mean:
-            return StreamState(hidden, cell, state.mean, num_steps)
+            return NetState(hidden, cell, state.mean, num_steps)
         mean = state.mean + (read - state.mean) / num_steps[:, None]
-        return StreamState(hidden, cell, mean, num_steps)
+        return NetState(hidden, cell, mean, num_steps)
 
     @property
     def _reads_mean(self) -> bool:

@@ -16,8 +16,9 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class StepState:
-    """What a net remembers of one sequence; parts that the net does not have are empty.
+    """What a net remembers of one sequence, as arrays; components it does not have are empty.
 
+    The state of B sequences in tensors is the classifier's `NetState`, of the same components.
     `hidden` (H,); `cell` (H,), of an lstm; `mean` of what is read so far, (H,) or, for mean-pool,
     (D,), float64: after a day's frames float32 would no longer notice a step.
     """
@@ -38,7 +39,7 @@ class StepState:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> StepState:
-        """The state of `to_dict`; KeyError where a part is missing."""
+        """The state of `to_dict`; KeyError where a component is missing."""
         hidden, cell = (np.array(content[name], np.float32) for name in ("hidden", "cell"))
         mean = np.array(content["mean"], np.float64)
         return cls(hidden, cell, mean, int(content["num_steps"]))
