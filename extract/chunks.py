@@ -62,8 +62,8 @@ class ChunkSender:
         for start in range(0, len(content), _BLOCK_BYTES):
             while not self._places.acquire(timeout=_POLL_SECONDS):
                 while_waiting()
-            part = content[start : start + _BLOCK_BYTES]
-            self._ring.next_block()[: len(part)] = part
+            span = content[start : start + _BLOCK_BYTES]
+            self._ring.next_block()[: len(span)] = span
             self._connection.send(_Block(message.shape, start))
 
     def close(self) -> None:
@@ -93,10 +93,10 @@ class ChunkReceiver:
         chunk: Chunk = self._memory.empty(message.shape, np.uint8)
         content = chunk.reshape(-1)
         while True:
-            part = content[message.start : message.start + _BLOCK_BYTES]
-            part[:] = self._ring.next_block()[: len(part)]
+            span = content[message.start : message.start + _BLOCK_BYTES]
+            span[:] = self._ring.next_block()[: len(span)]
             self._places.release()
-            if message.start + len(part) == len(content):
+            if message.start + len(span) == len(content):
                 return chunk
             message = self._connection.recv()
 

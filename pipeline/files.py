@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PART = ".part"
+UNFINISHED = ".part"
 
 
 @contextmanager
@@ -19,18 +19,18 @@ def replacing(path: Path, *, is_locked: bool = False) -> Iterator[Path]:
     next one then writes over what a kill left.
     """
     own = "" if is_locked else f".{os.getpid()}"
-    part = path.with_name(f"{path.name}{own}{PART}")
+    unfinished = path.with_name(f"{path.name}{own}{UNFINISHED}")
     try:
-        yield part
-        with part.open("rb") as file:
+        yield unfinished
+        with unfinished.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(path)
+        unfinished.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8 whole or not at all; the folder is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="")
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="")

@@ -103,7 +103,7 @@ class Streamer:
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """The stream's memory as arrays; numpy.savez keeps it."""
         return {
-            **{name: np.array(part) for name, part in self._state.to_dict().items()},
+            **{name: np.array(array) for name, array in self._state.to_dict().items()},
             "num_frames": np.array(self._num_frames),
             "outputs": self._outputs.copy(),
         }
@@ -111,8 +111,8 @@ class Streamer:
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on where the Streamer of `state_dict` was; it must be of the same kind of net."""
         expected = self.state_dict()
-        found = {name: np.shape(part) for name, part in state.items()}
-        if found != {name: part.shape for name, part in expected.items()}:
+        found = {name: np.shape(array) for name, array in state.items()}
+        if found != {name: array.shape for name, array in expected.items()}:
             raise ValueError(
                 f"state: expected {_name_shapes(expected)}, found {_name_shapes(state)}: it is "
                 f"of another net, or was saved by an older version."
@@ -123,4 +123,4 @@ class Streamer:
 
 
 def _name_shapes(state: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {np.shape(part)}" for name, part in sorted(state.items()))
+    return ", ".join(f"{name} {np.shape(array)}" for name, array in sorted(state.items()))

@@ -41,10 +41,10 @@ def googlenet_state() -> dict[str, Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         net = torchvision.models.googlenet(weights=None, aux_logits=True, init_weights=False)
-    for name, part in net.state_dict().items():
+    for name, tensor in net.state_dict().items():
         if name.endswith("running_var"):
-            part.fill_(0.15)  # what torch's own draw leaves of a signal, so that it stays alive
-    return {name: part.clone() for name, part in net.state_dict().items()}
+            tensor.fill_(0.15)  # what torch's own draw leaves of a signal, so that it stays alive
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
 
 
 @pytest.fixture(scope="module")
@@ -248,11 +248,11 @@ def test_bfloat16_features_point_where_float32_ones_do() -> None:
 
 def test_preparing_leaves_the_loaded_backbone_as_it_was() -> None:
     backbone = load_backbone("googlenet", weights="random")
-    before = {name: part.clone() for name, part in backbone.module.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in backbone.module.state_dict().items()}
     prepare(backbone, dtype="bfloat16")
     after = backbone.module.state_dict()
     assert list(after) == list(before)
-    assert all(torch.equal(after[name], part) for name, part in before.items())
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
 def test_the_description_names_every_step() -> None:

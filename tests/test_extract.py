@@ -125,7 +125,7 @@ def test_cut_batches_are_full_and_leave_the_frames_in_their_order(
     batches, rest = cut_batches(list(torch.split(frames, sizes)), size)
     assert [sum(map(len, batch)) for batch in batches] == [size] * (len(frames) // size)
     assert sum(map(len, rest)) == len(frames) % size
-    joined = [*(part for batch in batches for part in batch), *rest]
+    joined = [*(view for batch in batches for view in batch), *rest]
     assert torch.equal(torch.cat([frames[:0], *joined]), frames)
 
 

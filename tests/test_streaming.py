@@ -39,9 +39,9 @@ def make_net(
     net = build_net(NetSpec(name, inputs, 5, readout=readout, h0=h0, **sizes), seed=3).eval()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        for key, part in net.state_dict().items():
+        for key, tensor in net.state_dict().items():
             if "bias" in key or "start" in key:
-                part.copy_(0.3 * torch.randn(part.shape, generator=generator))
+                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
     return net
 
 
@@ -125,10 +125,10 @@ def test_a_kept_state_is_not_changed_by_going_on() -> None:
     streamer, features = Streamer(make_net("lstm")), make_features(3)
     streamer.push_features(features[0])
     state = streamer.state_dict()
-    before = {name: part.copy() for name, part in state.items()}
+    before = {name: array.copy() for name, array in state.items()}
     streamer.push_features(features[1])
-    for name, part in before.items():
-        np.testing.assert_array_equal(state[name], part)
+    for name, array in before.items():
+        np.testing.assert_array_equal(state[name], array)
 
 
 def test_a_state_of_another_net_is_refused() -> None:
@@ -148,7 +148,7 @@ def test_the_memory_of_a_stream_does_not_grow() -> None:
     sizes = set()
     for row in features:
         streamer.push_features(row)
-        sizes.add(sum(part.nbytes for part in streamer.state_dict().values()))
+        sizes.add(sum(array.nbytes for array in streamer.state_dict().values()))
     assert len(sizes) == 1
 
 
@@ -243,8 +243,8 @@ def test_the_encoder_of_a_run_gives_the_very_bits_that_extract_stores(data_root:
     )  # fmt: skip
     chunks = list(read_frames(video, stride=8))
     with BatchEncoder(setup.backbone) as extracting:
-        parts = [part for chunk in chunks for part in extracting.add(chunk)]
-        stored = np.concatenate([*parts, *extracting.flush()]).astype(np.float16)
+        rows = [batch for chunk in chunks for batch in extracting.add(chunk)]
+        stored = np.concatenate([*rows, *extracting.flush()]).astype(np.float16)
     provenance = {"features": json.loads(setup.spec.to_json())}
     encoder = load_encoder(provenance, weights=weights, device="cpu")
     np.testing.assert_array_equal(encoder.encode(np.concatenate(chunks)), stored)

@@ -203,7 +203,7 @@ def compare_features(found: FoundClips, num_clips: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--clips", type=int, default=100, help="of the speed part, at most")
+    parser.add_argument("--clips", type=int, default=100, help="whose speed is measured, at most")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:

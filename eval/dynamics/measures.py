@@ -49,8 +49,8 @@ def gradient_norms(
         states = _unroll(net, features.double())
         hidden = torch.stack([state[0] for state in states], dim=1)  # (B, T, H)
         loss = net.readout(hidden[torch.arange(len(lengths)), lengths - 1]).sum()
-    parts = [part for state in states for part in state]
-    gradients = torch.autograd.grad(loss, parts, materialize_grads=True)
+    tensors = [tensor for state in states for tensor in state]
+    gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     by_step = torch.stack(gradients, dim=1).reshape(len(lengths), len(states), -1)
     norms = _vector_norm(by_step)  # (B, T)
     back = _back_from_the_end(norms, lengths, steps_back=steps_back)

@@ -48,7 +48,7 @@ def write_dynamics(out: Path, dynamics: Dynamics) -> Path:
         title=f"Dynamics of {dynamics.run.model}",
         dynamics=dynamics,
         notes=find_notes(dynamics),
-        parts=list(zip(findings, (Markup(svg) for svg in pictures), _CAPTIONS, strict=True)),
+        findings=list(zip(findings, (Markup(svg) for svg in pictures), _CAPTIONS, strict=True)),
     )
     write_text(out / PAGE, text)
     return out / PAGE

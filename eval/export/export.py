@@ -102,7 +102,7 @@ def export_run(
 def describe(run: Run, net: SequenceNet, calibration: Calibration, file: str) -> dict[str, str]:
     """What a file says of itself: all that is needed to feed it and to read its outputs."""
     told = {
-        "np_rnn_part": file.removesuffix(".onnx"),
+        "np_rnn_graph": file.removesuffix(".onnx"),
         "run": run.folder.resolve().name,
         "net": net.spec.name,
         "labels": json.dumps(run.config["labels"]),
@@ -119,12 +119,12 @@ def describe(run: Run, net: SequenceNet, calibration: Calibration, file: str) ->
 
 
 def _initial_state(net: SequenceNet) -> dict[str, Any]:
-    """Of each part of the state `zeros`, or the numbers that were learned."""
+    """Of each component of the state `zeros`, or the numbers that were learned."""
     start = net.initial_state(1)
-    parts = {name: getattr(start, name)[0].tolist() for name in state_names(net.spec)}
+    components = {name: getattr(start, name)[0].tolist() for name in state_names(net.spec)}
     return {
-        name: part if isinstance(part, list) and any(part) else "zeros"
-        for name, part in parts.items()
+        name: value if isinstance(value, list) and any(value) else "zeros"
+        for name, value in components.items()
     }
 
 
@@ -160,8 +160,8 @@ def read_test(run: Run, features: str | None = None) -> list[SequenceBatch]:
 def _write(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, model in models.items():
-        with replacing(folder / name) as part:
-            onnx.save(model, part)
+        with replacing(folder / name) as unfinished:
+            onnx.save(model, unfinished)
     return {name: (folder / name).stat().st_size for name in models}
 
 

@@ -43,7 +43,7 @@ class OnnxStep:
 
     def start(self, batch_size: int) -> States:
         """The state before the first step of `batch_size` sequences."""
-        return {name: np.repeat(part, batch_size, axis=0) for name, part in self._start.items()}
+        return {name: np.repeat(value, batch_size, axis=0) for name, value in self._start.items()}
 
     def step(self, features_t: Floats, state: States) -> tuple[Floats, States]:
         """Outputs (B, C) after one more step, `features_t` (B, D), and the state after it."""

@@ -273,7 +273,7 @@ def _check_compiler() -> None:
 
 def _fold_norms(module: nn.Module) -> nn.Module:
     """`module` with each batch norm of torchvision's GoogLeNet folded into its convolution."""
-    for part in module.modules():
-        if isinstance(part, BasicConv2d):
-            part.conv, part.bn = fuse_conv_bn_eval(part.conv, part.bn), nn.Identity()
+    for layer in module.modules():
+        if isinstance(layer, BasicConv2d):
+            layer.conv, layer.bn = fuse_conv_bn_eval(layer.conv, layer.bn), nn.Identity()
     return module

@@ -117,7 +117,7 @@ def caffe_state(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name in BLOCKS:
             layer = f"inception_{name}"
             entry = [
-                arrays[f"{layer}/{part}/{kind}"] for part in ("1x1", "3x3_reduce", "5x5_reduce")
+                arrays[f"{layer}/{branch}/{kind}"] for branch in ("1x1", "3x3_reduce", "5x5_reduce")
             ]
             state[f"blocks.{name}.entry.{kind}"] = torch.cat(entry)
             for ours, theirs in (("three", "3x3"), ("five", "5x5"), ("pool", "pool_proj")):

@@ -27,11 +27,11 @@ def draw(module: nn.Module, seed: int) -> None:
     torchvision's own draw, of width 0.01, lets it vanish.
     """
     generator = torch.Generator().manual_seed(seed)
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(part.weight, nonlinearity="relu", generator=generator)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def existing_file(file: str) -> Path:
@@ -55,7 +55,9 @@ def read_state(file: str) -> Mapping[str, Tensor]:
         raise ValueError(
             f"{file} is neither a state dict (.pth) nor .safetensors: {error}"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(part, Tensor) for part in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(tensor, Tensor) for tensor in state.values()
+    ):
         raise ValueError(f"{file}: expected a state dict, names with tensors, found {type(state)}.")
     return state
 
@@ -64,7 +66,7 @@ def fill(
     module: nn.Module, state: Mapping[str, Tensor], *, source: str, ignored: tuple[str, ...]
 ) -> None:
     """Load `state` less the names that start with one of `ignored`; all else must fit."""
-    given = {name: part for name, part in state.items() if not name.startswith(ignored)}
+    given = {name: tensor for name, tensor in state.items() if not name.startswith(ignored)}
     wanted = module.state_dict()
     # Files older than torch 0.4.1 lack these counters, which a frozen net never reads.
     missing = [n for n in wanted if n not in given and not n.endswith("num_batches_tracked")]
@@ -86,8 +88,8 @@ def fill(
 def digest(module: nn.Module) -> str:
     """32 hex digits that name the weights: their names and bytes, in order of name."""
     hashed = hashlib.blake2b(digest_size=16)
-    for name, part in sorted(module.state_dict().items()):
+    for name, tensor in sorted(module.state_dict().items()):
         if not name.endswith("num_batches_tracked"):
             hashed.update(name.encode())
-            hashed.update(part.detach().contiguous().cpu().numpy().tobytes())
+            hashed.update(tensor.detach().contiguous().cpu().numpy().tobytes())
     return hashed.hexdigest()

@@ -135,7 +135,7 @@ def read_clip_list(path: Path) -> tuple[tuple[Clip, str], ...]:
 
 def write_clip_list(path: Path, listed: Iterable[tuple[Clip, str]]) -> None:
     """Write what `read_clip_list` reads, whole or not at all."""
-    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows((clip.path, clip.label, clip.group, name) for clip, name in listed)

@@ -68,7 +68,7 @@ def read_shard(
 
 def write_index(folder: Path, spec: FeatureSpec, shards: Sequence[str]) -> None:
     """Write `index.h5`: a link to every clip of these shards, with all records beside them."""
-    with replacing(folder / INDEX) as part, h5py.File(part, "w", libver="v110") as file:
+    with replacing(folder / INDEX) as unfinished, h5py.File(unfinished, "w", libver="v110") as file:
         file.attrs["format"] = FORMAT
         file.attrs["spec"] = spec.to_json()
         links = file.create_group("clips")

@@ -39,8 +39,8 @@ class ShardWriter:
 
     def __enter__(self) -> Self:
         # A shard is written under a lock.
-        part = self._whole.enter_context(replacing(self._path, is_locked=True))
-        file = h5py.File(part, "w", libver="v110", track_order=False)
+        unfinished = self._whole.enter_context(replacing(self._path, is_locked=True))
+        file = h5py.File(unfinished, "w", libver="v110", track_order=False)
         self._file = self._whole.enter_context(file)
         self._file.attrs["format"] = FORMAT
         self._file.attrs["spec"] = self._spec.to_json()

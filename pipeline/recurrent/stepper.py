@@ -70,8 +70,12 @@ class Stepper:
             self._set_recurrent(weights)
 
     def _set_recurrent(self, weights: Mapping[str, Floats]) -> None:
-        to_input, to_hidden = (weights[f"recurrent.weight_{part}_l0"] for part in ("ih", "hh"))
-        input_bias, hidden_bias = (weights[f"recurrent.bias_{part}_l0"] for part in ("ih", "hh"))
+        to_input, to_hidden = (
+            weights[f"recurrent.weight_{product}_l0"] for product in ("ih", "hh")
+        )
+        input_bias, hidden_bias = (
+            weights[f"recurrent.bias_{product}_l0"] for product in ("ih", "hh")
+        )
         if self.spec.kind.cell == "gru":  # its gates stand between the two products
             self._to_input, self._input_bias = np.ascontiguousarray(to_input), input_bias
             self._to_hidden, self._hidden_bias = np.ascontiguousarray(to_hidden), hidden_bias

@@ -110,9 +110,9 @@ def save_weights(folder: Path, net: SequenceNet) -> None:
     tensors = {
         name: tensor.detach().contiguous().cpu() for name, tensor in net.state_dict().items()
     }
-    with replacing(folder / WEIGHTS) as part:
-        save_file(tensors, part)
-        shutil.copymode(folder / CONFIG, part)
+    with replacing(folder / WEIGHTS) as unfinished:
+        save_file(tensors, unfinished)
+        shutil.copymode(folder / CONFIG, unfinished)
 
 
 def load_run(folder: Path | str) -> Run:

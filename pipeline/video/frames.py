@@ -133,8 +133,8 @@ def write_video(path: str | Path, frames: Iterable[Frame], *, fps: float = 25.0)
     Equal frames give equal bytes under one version of PyAV. The file appears when it is complete.
     Raises ValueError if there is no frame, or one has another type or size than the first.
     """
-    with replacing(Path(path)) as part:
-        _encode(part, frames, fps=fps)
+    with replacing(Path(path)) as unfinished:
+        _encode(unfinished, frames, fps=fps)
 
 
 def _decode(path: Path, *, stride: int, decoder: str) -> Generator[Frame, None, DecodeSummary]:
