@@ -29,8 +29,13 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def send(address: str, path: Path) -> dict[str, Any]:
     """The job of a video when it is done, and its key."""
-    name = urllib.parse.quote(path.name)
-    status, text = ask(f"{address}/videos?name={name}", data=path.read_bytes(), headers=OCTETS)
+    return send_bytes(address, path.read_bytes(), name=path.name)
+
+
+def send_bytes(address: str, content: bytes, *, name: str) -> dict[str, Any]:
+    """The job of what a browser calls `name` when it is done, and its key."""
+    query = urllib.parse.urlencode({"name": name})
+    status, text = ask(f"{address}/videos?{query}", data=content, headers=OCTETS)
     assert status == 200, text
     key = json.loads(text)["key"]
     for _ in range(1200):
@@ -86,11 +91,27 @@ def test_another_sites_page_cannot_use_the_server(address: str) -> None:
     assert ask(f"{address}/videos?name=a", data=b"x", headers=plain)[0] == 415
 
 
-@pytest.mark.parametrize("name", ["../../x.avi", "..", "/etc/x", "a%00b", "%F0%9F%8E%A5" * 90])
-def test_no_name_leaves_the_servers_folder(address: str, tmp_path: Path, name: str) -> None:
-    status, text = ask(f"{address}/videos?name={name}", data=b"x", headers=OCTETS)
-    assert status == 200, text
-    assert not (tmp_path / "x.avi").exists()
+@pytest.mark.parametrize("way", ["../..", "../../..", "./../../../kept", "{tmp_path}"])
+def test_a_file_that_a_name_leads_to_stays_as_it_is(address: str, tmp_path: Path, way: str) -> None:
+    # A name that is used as it comes leads to one of these, which is overwritten, then deleted.
+    others = [tmp_path / "x.avi", tmp_path / "kept" / "x.avi"]
+    for other in others:
+        other.write_text("of somebody else")
+    job = send_bytes(address, b"sent", name=f"{way.format(tmp_path=tmp_path)}/x.avi")
+    assert job["error"] == "not a video"
+    assert [other.read_text() for other in others if other.exists()] == ["of somebody else"] * 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/..", "a\0b", "\N{MOVIE CAMERA}" * 90],
+    ids=["none", "dot", "dots", "ends in dots", "nul", "long"],
+)
+def test_a_name_that_no_file_can_have_is_taken_all_the_same(
+    address: str, tmp_path: Path, name: str
+) -> None:
+    assert send_bytes(address, b"sent", name=name)["error"] == "not a video"
+    assert list_files(tmp_path) == []
 
 
 def test_an_unknown_video_is_said_to_be_gone(address: str) -> None:
