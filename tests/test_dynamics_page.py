@@ -15,6 +15,7 @@ from eval.dynamics import measures as dyn
 from eval.dynamics.dynamics import Moment, compute_dynamics, draw_portraits
 from eval.dynamics.findings import choose_case, find_all
 from eval.dynamics.page import format_dynamics, write_dynamics
+from eval.predictions.predict import PartReader
 from pipeline.recurrent.classifier import build_net
 from pipeline.runs import load_run
 from pipeline.tasks import make_task
@@ -33,7 +34,7 @@ def _load(tmp_path: Path, name: str) -> dict[str, object]:
 def test_the_numbers_are_those_of_the_nets_at_the_start_and_at_the_end(tmp_path: Path) -> None:
     end = write_toy_run(tmp_path / "run", SECTION, seed=3, scale=1.1)
     assert main(["--run", str(tmp_path / "run"), "--dynamics"]) == 0
-    start = build_net(load_run(tmp_path / "run").net_spec, seed=3)
+    start = build_net(load_run(tmp_path / "run").config.net, seed=3)
     # 32 of the 40 validation sequences, evenly spaced, each of 30 steps.
     places = np.linspace(0, 39, 32).round().astype(int).tolist()
     batch = make_task(SECTION).sequences("val")[places]
@@ -145,7 +146,7 @@ def test_clips_of_unlike_lengths_are_looked_back_in_as_far_as_half_of_them_reach
     store = write_store(tmp_path / "features")
     write_run(tmp_path / "run", store, model="np-rnn")
     run = load_run(tmp_path / "run")
-    lengths = make_task(run.task).sequences("val").lengths
+    lengths = PartReader("val").read(run)[1].lengths
     dynamics = compute_dynamics(run)
     norms = dynamics.start.gradient_norms
     assert norms is not None

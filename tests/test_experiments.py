@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from eval.predictions.predict import PartReader
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS, NetKind, NetSpec
-from pipeline.runs import load_run
+from pipeline.runs import OptimizerSpec, ScheduleSpec, load_run
 from pipeline.tasks import make_task
 from pipeline.tasks.table import TASKS
 from train.config import compose_config
 from train.experiments import PROTOCOLS, expand_experiments, paper_experiments
 from train.fit import train_run
-from train.specs import OptimizerSpec, ScheduleSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 # Input and output sizes that stand for those of tasks that read files.
@@ -240,9 +240,8 @@ def test_a_preset_trains_to_a_complete_run(tmp_path: Path, arguments: list[str])
     folder = train_run(compose(*arguments, *small))
     run = load_run(folder)
     assert run.is_complete
-    task = make_task(run.task, labels=run.config["labels"])
-    task.check_provenance(run.provenance)
-    assert run.config["labels"] == list(task.labels)
+    task, _ = PartReader("test").read(run)
+    assert run.config.labels == task.labels
 
 
 def test_mnist_trains_to_a_complete_run(tmp_path: Path, data_root: Path) -> None:

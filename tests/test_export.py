@@ -142,7 +142,7 @@ def test_the_command_writes_files_that_answer_and_describe_themselves(
 def test_a_net_that_answers_differently_is_refused_and_nothing_is_written(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = build_net(load_run(run).net_spec, seed=5).eval()
+    other = build_net(load_run(run).config.net, seed=5).eval()
     monkeypatch.setattr("eval.export.export.build_whole", lambda net: build_whole(other))
     assert main(["--run", str(run), "--export", "onnx"]) == 2
     assert "gives other outputs than torch" in capsys.readouterr().err
@@ -152,10 +152,9 @@ def test_a_net_that_answers_differently_is_refused_and_nothing_is_written(
 def test_a_learned_first_state_is_told_to_the_step_net(tmp_path: Path) -> None:
     write_run(tmp_path / "run", write_store(tmp_path / "features" / "tiny"), model="lstm")
     run = load_run(tmp_path / "run")
-    spec = replace(run.net_spec, h0="learned")
-    net = make_net(replace(spec, num_outputs=len(LABELS)))
-    run = replace(run, config={**run.config, "net": {**run.config["net"], "h0": "learned",
-                                                     "hidden_size": 7}})  # fmt: skip
+    spec = replace(run.config.net, h0="learned", hidden_size=7)
+    net = make_net(spec)
+    run = replace(run, config=replace(run.config, net=spec))
     save_weights(run.folder, net)
     export = export_run(run)
     model = onnx.load(export.folder / "step.onnx")
@@ -207,7 +206,7 @@ def test_the_backbone_of_the_run_is_exported_and_another_is_refused(tmp_path: Pa
         backbone=backbone.name, dim=backbone.dim, weights="random",
         weights_digest=backbone.weights_digest, preprocessing=backbone.preprocessing,
     )  # fmt: skip
-    model, worst = build_encoder({"features": json.loads(spec.to_json())}, weights=None)
+    model, worst = build_encoder(spec, weights=None)
     assert worst <= 1
     frames = torch.randint(256, (3, 120, 200, 3), dtype=torch.uint8)
     crops = backbone.crop(frames).permute(0, 2, 3, 1).contiguous().numpy()
@@ -216,4 +215,4 @@ def test_the_backbone_of_the_run_is_exported_and_another_is_refused(tmp_path: Pa
     np.testing.assert_allclose(found, backbone.encode(frames), atol=1e-5)
     other = replace(spec, weights_digest="0" * 32)
     with pytest.raises(ValueError, match="not the one that the run was trained on"):
-        build_encoder({"features": json.loads(other.to_json())}, weights=None)
+        build_encoder(other, weights=None)

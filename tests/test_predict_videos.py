@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from pipeline.features import FeatureSpec
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NetSpec
 from pipeline.recurrent.stepper import Stepper
-from pipeline.runs import Run
+from pipeline.runs import Provenance, Run
+from pipeline.tasks import make_task
 from pipeline.video import frames as video
 from pipeline.video import read_frames, write_video
 from tests.tiny_clips import write_clip
+from tests.tiny_runs import make_config, toy_section
 
 LABELS = ("red", "green", "blue")
 
@@ -56,7 +59,10 @@ def make_net() -> SequenceNet:
 
 
 def make_classifier(*, stride: int = 1, net: SequenceNet | None = None) -> Classifier:
-    run = Run(Path("runs/tiny"), {}, {})
+    section = toy_section("addition")
+    spec, task = NetSpec("mean-pool", 3, 3), make_task(section)
+    config = make_config(task, section, spec, seed=0, optimizer="sgd", lr=1.0)
+    run = Run(Path("runs/tiny"), replace(config, labels=LABELS), Provenance(0, 0))
     stepper = Stepper(net or make_net())
     return Classifier(run, stepper, make_encoder(stride=stride), LABELS, Calibration(reason="tiny"))
 

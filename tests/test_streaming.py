@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from pipeline.features import FeatureSpec
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NETS, NetSpec
 from pipeline.recurrent.stepper import Stepper
+from pipeline.runs import Provenance
 from pipeline.streaming import Streamer
 from pipeline.video import read_frames
 
@@ -196,18 +196,18 @@ def random_googlenet() -> Backbone:
     return load_backbone("googlenet", weights="random")
 
 
-def make_provenance(**changes: object) -> dict[str, object]:
+def make_spec(**changes: Any) -> FeatureSpec:
     """Of a run on googlenet features with random weights."""
     backbone = random_googlenet()
     spec = FeatureSpec(
         "googlenet", backbone.dim, weights="random", weights_digest=backbone.weights_digest,
         preprocessing=backbone.preprocessing, compute="float32 compiled",
     )  # fmt: skip
-    return {"features": {**json.loads(spec.to_json()), **changes}}
+    return replace(spec, **changes)
 
 
-def test_the_encoder_is_the_one_of_the_provenance() -> None:
-    encoder = load_encoder(make_provenance(), device="cpu")
+def test_the_encoder_is_the_one_of_the_features() -> None:
+    encoder = load_encoder(make_spec(), device="cpu")
     frames = np.random.default_rng(1).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8)
     expected = random_googlenet().encode(torch.from_numpy(frames))
     # Folded norms, and the rounding to float16, in which features lie.
@@ -221,17 +221,21 @@ def test_the_encoder_is_the_one_of_the_provenance() -> None:
         ({"preprocessing": "squash"}, "preprocessing .* not squash"),
         ({"weights": "mine.npz"}, "weights of a file, mine.npz.\nPass it: --weights FILE"),
         ({"weights_digest": ""}, "another program made"),
-        ({"unknown": 1}, "provenance.json is damaged"),
     ],
 )
 def test_another_encoder_than_the_runs_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        load_encoder(make_provenance(**changes), device="cpu")
+        load_encoder(make_spec(**changes), device="cpu")
 
 
 def test_a_run_that_read_no_videos_is_refused() -> None:
     with pytest.raises(ValueError, match="not trained on features of frames"):
-        load_encoder({"seed": 0})
+        load_encoder(None)
+
+
+def test_a_provenance_is_no_spec_and_the_message_says_what_is() -> None:
+    with pytest.raises(ValueError, match=r"Write load_encoder\(run\.features\)"):
+        load_encoder(Provenance(0, 0))  # type: ignore[arg-type]
 
 
 def test_the_encoder_of_a_run_gives_the_very_bits_that_extract_stores(data_root: Path) -> None:
@@ -245,8 +249,7 @@ def test_the_encoder_of_a_run_gives_the_very_bits_that_extract_stores(data_root:
     with BatchEncoder(setup.backbone) as extracting:
         rows = [batch for chunk in chunks for batch in extracting.add(chunk)]
         stored = np.concatenate([*rows, *extracting.flush()]).astype(np.float16)
-    provenance = {"features": json.loads(setup.spec.to_json())}
-    encoder = load_encoder(provenance, weights=weights, device="cpu")
+    encoder = load_encoder(setup.spec, weights=weights, device="cpu")
     np.testing.assert_array_equal(encoder.encode(np.concatenate(chunks)), stored)
     with pytest.raises(ValueError, match="not the one that the run was trained on"):
-        load_encoder(provenance, weights="random", device="cpu")
+        load_encoder(setup.spec, weights="random", device="cpu")

@@ -16,7 +16,7 @@ from pipeline.features import (
     claim_store,
     write_index,
 )
-from pipeline.tasks import make_task
+from pipeline.tasks import Origin, make_task
 from pipeline.tasks.clips import ClipsTask, _is_finite, find_store
 from pipeline.tasks.options import ClipsOptions
 
@@ -105,13 +105,12 @@ def test_nan_in_features_made_elsewhere_is_found_and_named(tmp_path: Path) -> No
         task.sequences("train")[[0]]
 
 
-def test_features_of_another_kind_than_the_runs_are_refused(tmp_path: Path) -> None:
+def test_features_of_another_kind_are_another_origin(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
     task = ClipsTask(ClipsOptions(features=str(store), split="ucf101-split1", classes="present"))
-    task.check_provenance(task.provenance())
-    other = {"features": {"backbone": "theirs", "dim": 3}}
-    with pytest.raises(ValueError, match="was made with backbone=mine, not theirs"):
-        task.check_provenance(other)
+    other = Origin(features=FeatureSpec(backbone="theirs", dim=3))
+    assert task.origin.differences(task.origin) == []
+    assert task.origin.differences(other) == ["backbone=mine, not theirs"]
 
 
 def test_the_only_store_is_found_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,15 +18,15 @@ from eval.predictions.predict import PartReader
 from pipeline.recurrent import fused
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NetSpec
-from pipeline.runs import load_net, load_run
-from pipeline.tasks import make_task
+from pipeline.runs import OptimizerSpec, ScheduleSpec, load_net, load_run
 from tests.tiny_runs import write_split, write_store
 from train import fit
 from train.callbacks import EpochLog
 from train.config import compose_config
 from train.fit import train_run
 from train.module import SequenceModule
-from train.specs import OptimizerSpec, ScheduleSpec
+from train.specs import make_optimizer, make_scheduler
+from train.training import check_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,10 +63,11 @@ def test_a_run_folder_holds_what_rebuilds_the_net(tmp_path: Path, data: list[str
     folder = train_run(compose_config(["model=irnn", "optimizer.lr=1e-2", *data]))
     run = load_run(folder)
     assert run.is_complete
-    assert run.config["labels"] == ["bow", "climb", "dive", "jump", "run", "walk"]
-    assert run.provenance["num_parameters"] == 100 * (6 + 100 + 1) + 6 * 101
-    net, task = load_net(run), make_task(run.task, labels=run.config["labels"])
-    batch = task.sequences("train")[list(range(24))]
+    assert run.config.labels == ("bow", "climb", "dive", "jump", "run", "walk")
+    assert run.provenance.num_parameters == 100 * (6 + 100 + 1) + 6 * 101
+    net = load_net(run)
+    _, sequences = PartReader("train").read(run)
+    batch = sequences[list(range(24))]
     hits = net(batch.features, batch.lengths).argmax(dim=1) == batch.targets
     assert hits.float().mean() > 0.5  # the floor is 1 / 6; six epochs tell most of them apart
     assert {path.name for path in folder.iterdir()} >= {
@@ -86,13 +88,38 @@ def test_a_complete_run_is_not_trained_again(
 
 
 def test_another_config_or_other_features_make_another_run(tmp_path: Path, data: list[str]) -> None:
-    config = compose_config(data)
-    task = make_task(config["task"])
-    name = fit.name_run(config, task)
-    assert fit.name_run(config, task) == name
-    assert fit.name_run(compose_config([*data, "model.dropout=0.7"]), task) != name
-    wider = make_task({**config["task"], "features": str(write_store(tmp_path / "wide", dim=7))})
-    assert fit.name_run(config, wider) != name
+    name = name_run(data)
+    assert name_run(data) == name
+    assert name_run([*data, "model.dropout=0.7"]) != name
+    assert name_run([*data, "trainer.batch_size=6"]) != name
+    assert name_run([*data, f"features={write_store(tmp_path / 'wide', dim=7)}"]) != name
+
+
+def test_how_and_where_a_run_is_computed_makes_no_other_run(
+    tmp_path: Path, data: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = name_run(data)
+    for override in (
+        "trainer.num_workers=1", "trainer.updates_per_step=1", "trainer.devices=1",
+        "trainer.accelerator=auto", "trainer.strategy=ddp", "task.cache=disk",
+    ):  # fmt: skip
+        assert name_run([*data, override]) == name, override
+    shutil.copytree(tmp_path / "store", tmp_path / "moved")
+    assert name_run([*data, f"features={tmp_path / 'moved'}"]) == name
+    monkeypatch.chdir(tmp_path)
+    assert name_run([*data, "features=store", "split=tiny.yaml"]) == name
+
+
+def test_split_files_of_one_name_make_runs_of_their_own(tmp_path: Path, data: list[str]) -> None:
+    name = name_run(data)
+    other = write_split(tmp_path / "other")
+    assert name_run([*data, f"split={other}"]) == name
+    other.write_text(other.read_text().replace("g01, g02", "g02"))
+    assert name_run([*data, f"split={other}"]) != name
+
+
+def name_run(overrides: list[str]) -> str:
+    return check_config(compose_config(overrides)).config.name
 
 
 class Kill(Exception):  # noqa: N818 - stands for a kill, not for an error
@@ -219,7 +246,7 @@ def test_a_budget_shortens_training_and_is_written_down(tmp_path: Path, data: li
     assert ScheduleSpec((25, 30, 15), 0.1).scaled(0.1) == ScheduleSpec((2, 3, 2), 0.1, 1.0)
     assert ScheduleSpec((10,), 0.1).scaled(0.01) == ScheduleSpec((1,), 0.1, 0.1)
     folder = train_run(compose_config([*data, "budget=0.5"]))
-    assert load_run(folder).config["budget"] == 0.5
+    assert load_run(folder).config.budget == 0.5
     assert len(read_log(folder)) == 4
     with pytest.raises(ValueError, match=r"budget: expected a share in \(0, 1\]"):
         train_run(compose_config([*data, "budget=2"]))
@@ -241,7 +268,7 @@ def test_clips_that_moved_from_train_to_test_since_the_training_are_refused(
 def test_the_learning_rate_cools_between_phases() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     spec = ScheduleSpec((2, 3, 1), 0.1)
-    scheduler = spec.make(optimizer)
+    scheduler = make_scheduler(spec, optimizer)
     rates = []
     for _ in range(spec.num_epochs):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -258,7 +285,10 @@ def test_the_learning_rate_cools_between_phases() -> None:
         (["schedule.phase_epochs=[]"], "schedule.phase_epochs: expected a list"),
         (["trainer.keep=first"], "trainer.keep: expected one of best, last"),
         (["trainer.batch_size=0"], "trainer.batch_size: expected 1 or more"),
-        (["model.readout=middle"], "readout is 'middle'"),
+        (
+            ["model.readout=middle"],
+            "model.readout: expected one of last, mean, all",
+        ),
         (["split=ucf"], "split=ucf: expected groups-split1, ucf101-split1"),
         (["features=nowhere"], "nowhere: expected a feature store"),
     ],
@@ -308,7 +338,7 @@ def test_gradients_are_clipped_by_norm_or_value() -> None:
             loss_over_batch="mean", seed=0,
         )  # fmt: skip
         parameter.grad = torch.tensor([3.0, -4.0])
-        module.configure_gradient_clipping(spec.make([parameter]))
+        module.configure_gradient_clipping(make_optimizer(spec, [parameter]))
         assert parameter.grad.tolist() == pytest.approx(expected)
 
 
@@ -318,5 +348,6 @@ def test_config_yaml_holds_names_and_numbers_only(data: list[str]) -> None:
     assert "!!" not in text
     assert "${" not in text
     assert set(yaml.safe_load(text)) == {
-        "seed", "budget", "task", "model", "optimizer", "schedule", "trainer", "net", "labels",
+        "format", "seed", "budget", "task", "split_digest", "origin", "labels", "net", "optimizer",
+        "schedule", "batch",
     }  # fmt: skip

@@ -12,12 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.clips import Clip
+from pipeline.clips import Clip, digest_split, is_split_file
 from pipeline.features import ClipRecord, FeatureSpec, ShardWriter, claim_store, write_index
 from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
 from pipeline.recurrent.spec import NetSpec, multiply_adds_per_step
-from pipeline.runs import net_section, save_weights, write_config
-from pipeline.tasks import make_task
+from pipeline.runs import (
+    BatchSpec,
+    OptimizerSpec,
+    Place,
+    Provenance,
+    RunConfig,
+    ScheduleSpec,
+    TaskConfig,
+    begin_run,
+    save_weights,
+)
+from pipeline.tasks import Task, make_task
 
 LABELS = ("bow", "climb", "dive", "jump", "run", "walk")
 GROUPS = {"train": ("g01", "g02"), "val": ("g03",), "test": ("g04", "g05", "g06")}
@@ -106,15 +116,8 @@ def write_run(
         noise = torch.randn(len(LABELS), task.input_size, generator=generator)
         weight = 3 * torch.eye(len(LABELS), task.input_size) + noise
         net.load_state_dict({"readout.weight": weight, "readout.bias": torch.zeros(len(LABELS))})
-    config = {
-        "seed": seed,
-        "task": section,
-        "model": {"name": model, "dropout": spec.dropout},
-        "optimizer": {"name": "rmsprop", "lr": lr},
-        "net": net_section(spec),
-        "labels": list(task.labels),
-    }
-    write_config(folder, config, _provenance(task.provenance(), net))
+    config = make_config(task, section, spec, seed=seed, optimizer="rmsprop", lr=lr)
+    begin_run(folder, config, make_provenance(task, net, folder))
     if has_weights:
         save_weights(folder, net)
     return net.eval()
@@ -139,16 +142,8 @@ def write_toy_run(
         spec = replace(spec, hidden_size=hidden_size)
     net = build_net(spec, seed=seed)
     net.load_state_dict({name: scale * weights for name, weights in net.state_dict().items()})
-    config = {
-        "seed": seed,
-        "budget": budget,
-        "task": dict(section),
-        "model": {"name": model, "dropout": 0.0},
-        "optimizer": {"name": "sgd", "lr": 1e-3},
-        "net": net_section(spec),
-        "labels": list(task.labels),
-    }
-    write_config(folder, config, _provenance(task.provenance(), net))
+    config = make_config(task, section, spec, seed=seed, optimizer="sgd", lr=1e-3, budget=budget)
+    begin_run(folder, config, make_provenance(task, net, folder))
     if has_weights:
         save_weights(folder, net)
     return net.eval()
@@ -161,11 +156,48 @@ def toy_section(name: str, *, length: int = 12, num: int = 40) -> dict[str, Any]
     return {"name": name, "length": length, **marks, **sizes, "seed": 0}
 
 
-def _provenance(of_task: Mapping[str, Any], net: SequenceNet) -> dict[str, Any]:
-    return {
-        **of_task, "num_parameters": num_parameters(net),
-        "multiply_adds_per_step": multiply_adds_per_step(net.spec), "train_seconds": 75.0,
-    }  # fmt: skip
+def make_config(
+    task: Task,
+    section: Mapping[str, Any],
+    spec: NetSpec,
+    *,
+    seed: int,
+    optimizer: str,
+    lr: float,
+    budget: float = 1.0,
+) -> RunConfig:
+    """The config of a run of a task's section; a split file is named by its stem."""
+    options = {key: value for key, value in section.items() if key not in ("name", "features")}
+    split_digest = ""
+    if "split" in options and is_split_file(options["split"]):
+        split_digest = digest_split(options["split"])
+        options["split"] = Path(options["split"]).stem
+    decay = 0.9 if optimizer == "rmsprop" else None
+    return RunConfig(
+        seed=seed,
+        budget=budget,
+        task=TaskConfig.make(section["name"], options),
+        split_digest=split_digest,
+        origin=task.origin,
+        labels=task.labels,
+        net=spec,
+        optimizer=OptimizerSpec(optimizer, lr, 10.0, "norm", decay),
+        schedule=ScheduleSpec((2, 1), 0.1),
+        batch=BatchSpec(256, "mean", "best", "32-true"),
+    )
+
+
+def make_provenance(task: Task, net: SequenceNet, folder: Path) -> Provenance:
+    """What a run of 75 seconds knows of itself."""
+    return Provenance(
+        num_parameters=num_parameters(net),
+        multiply_adds_per_step=multiply_adds_per_step(net.spec),
+        places={
+            name: Place.of(path, folder, digest=digest)
+            for name, (path, digest) in task.places().items()
+        },
+        train_seconds=75.0,
+    )
 
 
 def write_log(folder: Path) -> None:

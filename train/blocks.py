@@ -13,25 +13,31 @@ from torch import Tensor
 
 from pipeline.recurrent import fused
 from pipeline.recurrent.classifier import SequenceNet
+from pipeline.runs import BatchSpec, OptimizerSpec
 from pipeline.sequences import SequenceBatch, SequenceSet
 from pipeline.tasks import CLASSIFICATION
-from train.specs import OptimizerSpec, TrainerSpec
+from train.specs import ComputeSpec
 
 # Sequences in a block: enough that what is paid once a block does not count.
 _SEQUENCES_PER_BLOCK = 512
 
 
 def choose_updates_per_step(
-    trainer: TrainerSpec, optimizer: OptimizerSpec, net: SequenceNet, sequences: SequenceSet
+    compute: ComputeSpec,
+    batch: BatchSpec,
+    optimizer: OptimizerSpec,
+    *,
+    net: SequenceNet,
+    sequences: SequenceSet,
 ) -> int:
     """How many updates a training step makes: 1, or more where the kernel can do them.
 
     Raises ValueError when the config asks for more than 1 where it cannot.
     """
-    reason = find_obstacle(trainer, optimizer, net, sequences)
-    if trainer.updates_per_step == "auto":
-        return 1 if reason else max(1, _SEQUENCES_PER_BLOCK // trainer.batch_size)
-    asked = int(trainer.updates_per_step)
+    reason = find_obstacle(compute, batch, optimizer, net=net, sequences=sequences)
+    if compute.updates_per_step == "auto":
+        return 1 if reason else max(1, _SEQUENCES_PER_BLOCK // batch.batch_size)
+    asked = int(compute.updates_per_step)
     if asked > 1 and reason:
         raise ValueError(
             f"trainer.updates_per_step={asked}, but updates cannot be made in blocks: {reason}.\n"
@@ -41,12 +47,17 @@ def choose_updates_per_step(
 
 
 def find_obstacle(
-    trainer: TrainerSpec, optimizer: OptimizerSpec, net: SequenceNet, sequences: SequenceSet
+    compute: ComputeSpec,
+    batch: BatchSpec,
+    optimizer: OptimizerSpec,
+    *,
+    net: SequenceNet,
+    sequences: SequenceSet,
 ) -> str:
     """Why the kernel cannot make updates in blocks here, or ""."""
     spec = net.spec
-    on_gpu = trainer.accelerator not in ("cpu", "auto") or (
-        trainer.accelerator == "auto" and torch.cuda.is_available()
+    on_gpu = compute.accelerator not in ("cpu", "auto") or (
+        compute.accelerator == "auto" and torch.cuda.is_available()
     )
     obstacles = {
         f"the optimizer is {optimizer.name}, not sgd": optimizer.name != "sgd",
@@ -56,8 +67,8 @@ def find_obstacle(
         "h0 is learned": spec.h0 != "zero",
         "sequences differ in length": bool((sequences.lengths != sequences.lengths[0]).any()),
         "training runs on a GPU": on_gpu,
-        "training runs on several devices": trainer.devices not in ("auto", 1),
-        f"precision is {trainer.precision}": trainer.precision not in ("32-true", 32, "32"),
+        "training runs on several devices": compute.devices not in ("auto", 1),
+        f"precision is {batch.precision}": batch.precision not in ("32-true", 32, "32"),
         f"the kernel is not available ({fused.unavailable_reason()})": not fused.is_available(),
     }
     return next((reason for reason, holds in obstacles.items() if holds), "")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
+from pipeline.files import replacing
 from pipeline.runs import METRICS
 
 _LINE_SECONDS = 30.0
@@ -32,8 +33,10 @@ class EpochLog(pl.Callback):
         rows: list[dict[str, str]] = []
         if self._path.is_file():
             with self._path.open(newline="") as file:
-                rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < trainer.current_epoch]
-        with self._path.open("w", newline="") as file:
+                # A row that a kill cut short is of an epoch that is done again.
+                whole = (row for row in csv.DictReader(file) if None not in row.values())
+                rows = [row for row in whole if int(row["epoch"]) < trainer.current_epoch]
+        with replacing(self._path) as unfinished, unfinished.open("w", newline="") as file:
             table = csv.DictWriter(file, self.COLUMNS)
             table.writeheader()
             table.writerows(rows)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from pipeline.metrics import WITHIN
 from pipeline.recurrent.classifier import SequenceNet
+from pipeline.runs import OptimizerSpec, ScheduleSpec
 from pipeline.sequences import SequenceBatch
 from pipeline.tasks import CLASSIFICATION, NOT_SCORED
 from train.blocks import make_updates
-from train.specs import OptimizerSpec, ScheduleSpec
+from train.specs import make_optimizer, make_scheduler
 
 
 class DivergedError(Exception):
@@ -136,8 +137,8 @@ class SequenceModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         parameters = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer = self._optimizer.make(parameters)
-        return [optimizer], [self._schedule.make(optimizer)]
+        optimizer = make_optimizer(self._optimizer, parameters)
+        return [optimizer], [make_scheduler(self._schedule, optimizer)]
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]

@@ -72,7 +72,7 @@ def compute_dynamics(run: Run, *, features: str | None = None) -> Dynamics:
     batch = _read_batch(run, features)
     steps_back = int(batch.lengths.median()) - 1
     state = find_state(run)
-    nets = {START: build_net(run.net_spec, seed=run.seed)}
+    nets = {START: build_net(run.config.net, seed=run.config.seed)}
     if not state:
         nets[END] = load_net(run)
         if not all(torch.isfinite(weights).all() for weights in nets[END].parameters()):

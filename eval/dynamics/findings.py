@@ -60,7 +60,7 @@ def find_all(dynamics: Dynamics, portraits: Mapping[str, NDArray[np.float64]]) -
 
 
 def _compare(title: str, aspect: str, dynamics: Dynamics, seen: str) -> Finding:
-    claim = CLAIMS[aspect].get(dynamics.run.model)
+    claim = CLAIMS[aspect].get(dynamics.run.config.net.name)
     if claim is None:
         return Finding(title, f"The paper says {NOTHING[aspect]}.", seen, None)
     return Finding(title, f"The paper says: {claim.text}.", seen, claim.holds(dynamics.start))

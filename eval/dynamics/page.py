@@ -45,7 +45,7 @@ def write_dynamics(out: Path, dynamics: Dynamics) -> Path:
     write_text(out / MACHINE, json.dumps(_describe(dynamics, findings), indent=1) + "\n")
     text = render_page(
         "dynamics/dynamics.html",
-        title=f"Dynamics of {dynamics.run.model}",
+        title=f"Dynamics of {dynamics.run.config.net.name}",
         dynamics=dynamics,
         notes=find_notes(dynamics),
         findings=list(zip(findings, (Markup(svg) for svg in pictures), _CAPTIONS, strict=True)),
@@ -56,7 +56,10 @@ def write_dynamics(out: Path, dynamics: Dynamics) -> Path:
 
 def format_dynamics(dynamics: Dynamics) -> str:
     """The findings as text."""
-    lines = [f"{dynamics.run.folder}: dynamics of {dynamics.run.model}", *find_notes(dynamics)]
+    lines = [
+        f"{dynamics.run.folder}: dynamics of {dynamics.run.config.net.name}",
+        *find_notes(dynamics),
+    ]
     for finding in find_all(dynamics, draw_portraits()):
         said = " ".join(filter(None, (finding.seen, finding.verdict)))
         lines += ["", finding.title, f"  {finding.paper}", f"  {said}"]
@@ -109,8 +112,8 @@ def _describe(dynamics: Dynamics, findings: list[Finding]) -> dict[str, Any]:
     return {
         "format": "dynamics 1",
         "run": str(dynamics.run.folder),
-        "model": dynamics.run.model,
-        "seed": dynamics.run.seed,
+        "model": dynamics.run.config.net.name,
+        "seed": dynamics.run.config.seed,
         "num_sequences": dynamics.num_sequences,
         "steps": list(dynamics.lengths),
         "without_end": dynamics.without_end,

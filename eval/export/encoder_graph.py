@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
@@ -33,14 +30,14 @@ class _CropsToFeatures(nn.Module):
 
 
 def build_encoder(
-    provenance: Mapping[str, Any], *, weights: str | Path | None
+    spec: FeatureSpec | None, *, weights: str | Path | None
 ) -> tuple[onnx.ModelProto, float]:
     """crops (batch, h, w, 3) uint8 RGB -> features (batch, D); and its excess over the tolerance.
 
     How a frame becomes a crop stands in the metadata's `preprocessing`: a camera's own resize is
     the device's business. float32, whatever arithmetic the features were made in.
     """
-    backbone = _load(provenance, weights)
+    backbone = _load(spec, weights)
     net = _CropsToFeatures(backbone).eval()
     size = (*backbone.steps.size, 3)
     generator = torch.Generator().manual_seed(0)
@@ -58,10 +55,9 @@ def build_encoder(
     return model, excess(found, wanted)
 
 
-def _load(provenance: Mapping[str, Any], weights: str | Path | None) -> Backbone:
-    if "features" not in provenance:
+def _load(spec: FeatureSpec | None, weights: str | Path | None) -> Backbone:
+    if spec is None:
         raise ValueError("The run was not trained on features of frames: it has no backbone.")
-    spec = FeatureSpec.from_json(json.dumps(provenance["features"]))
     if weights is None and spec.weights not in ("imagenet", "random"):
         raise ValueError(
             f"The run was trained on features of {spec.backbone} with the weights of a file, "

@@ -17,7 +17,6 @@ from eval.export.graphs import build_step, build_whole, state_names
 from eval.export.quantise import Loss, measure_loss, quantise
 from eval.predictions.calibration import Calibration, calibrate
 from eval.predictions.predict import PartReader
-from pipeline.features import FeatureSpec
 from pipeline.files import replacing, write_text
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.runs import Run, load_net
@@ -86,7 +85,7 @@ def export_run(
         models["step-int8.onnx"] = quantise(step)
         loss = measure_loss(whole, models["step-int8.onnx"], net, test)
     if with_backbone:
-        models["backbone.onnx"], of_backbone = build_encoder(run.provenance, weights=weights)
+        models["backbone.onnx"], of_backbone = build_encoder(run.features, weights=weights)
         excess = max(excess, of_backbone)
     _refuse_different(run, excess)
     for name, model in models.items():
@@ -105,13 +104,12 @@ def describe(run: Run, net: SequenceNet, calibration: Calibration, file: str) ->
         "np_rnn_graph": file.removesuffix(".onnx"),
         "run": run.folder.resolve().name,
         "net": net.spec.name,
-        "labels": json.dumps(run.config["labels"]),
+        "labels": json.dumps(run.config.labels),
         "temperature": repr(calibration.temperature),
         "calibrated_on_clips": str(calibration.num_clips),
         "initial_state": json.dumps(_initial_state(net)),
     }
-    if "features" in run.provenance:
-        spec = FeatureSpec.from_json(json.dumps(run.provenance["features"]))
+    if (spec := run.features) is not None:
         for name in ("backbone", "weights", "weights_digest", "preprocessing", "features"):
             told[name] = str(getattr(spec, name))
         told["stride"] = str(spec.stride)
@@ -129,10 +127,10 @@ def _initial_state(net: SequenceNet) -> dict[str, Any]:
 
 
 def _refuse_no_single_answer(run: Run) -> None:
-    if run.net_spec.readout == "all" or not run.config.get("labels"):
+    if run.config.net.readout == "all" or not run.config.labels:
         raise ValueError(
             f"{run.folder}: expected a net that gives a sequence one class, found the task "
-            f"{run.task['name']} with readout={run.net_spec.readout}.\nExport another run."
+            f"{run.config.task.name} with readout={run.config.net.readout}.\nExport another run."
         )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.predictions.predictions import Predictions
+from pipeline.features import read_spec
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.spec import NetSpec
-from pipeline.runs import WEIGHTS, Run, load_net
+from pipeline.runs import WEIGHTS, Place, Run, find_place, load_net
 from pipeline.sequences import SequenceSet, make_loader
 from pipeline.tasks import NOT_SCORED, Task, make_task
+
+_WHAT = {
+    "features": "the feature store it was trained on",
+    "root": "the folder of its images",
+    "split": "its split file",
+}
+_FIXES = {
+    "features": "Pass --features DIR with that store, wherever it is now.",
+    "root": "Put the folder back, or train the run again with task.root=FOLDER.",
+    "split": "Put the file back where it was.",
+}
 
 
 @dataclass
@@ -34,37 +46,62 @@ class PartReader:
 
     def read(self, run: Run) -> tuple[Task, SequenceSet]:
         """The run's task, checked to be of the kind it was trained on, and the part's sequences."""
-        section = _task_section(run, self.features)
-        key = json.dumps([section, run.config.get("labels")], sort_keys=True, default=str)
+        options = {**run.config.task.learned(), **self._find_places(run)}
+        section = {"name": run.config.task.name, **options}
+        labels = run.config.labels
+        key = json.dumps([section, labels], sort_keys=True)
         if key not in self._read:
-            task = make_task(section, labels=run.config.get("labels"))
+            task = make_task(section, labels=labels or None)
             self._read[key] = task, task.sequences(self.part)
         task, sequences = self._read[key]
         _check_task(run, task)
         _refuse_leak(run, task, self.part)
         return task, sequences
 
+    def _find_places(self, run: Run) -> dict[str, str]:
+        """The options of the run's task that are paths, as they are now."""
+        if self.features is not None and run.features is None:
+            raise ValueError(
+                f"--features has no effect on {run.folder}: its task, {run.config.task.name}, "
+                f"reads no features. Leave it out."
+            )
+        given = {} if self.features is None else {"features": self.features}
+        places = {name: p for name, p in run.provenance.places.items() if name not in given}
+        return {**given, **{name: str(_find(name, place, run)) for name, place in places.items()}}
 
-def _task_section(run: Run, features: str | None) -> Mapping[str, Any]:
-    if features is None:
-        return run.task
-    if "features" not in run.task:
-        raise ValueError(
-            f"--features has no effect on {run.folder}: its task, {run.task['name']}, reads no "
-            f"features. Leave it out."
-        )
-    return {**run.task, "features": features}
+
+def _find(name: str, place: Place, run: Run) -> Path:
+    def refuse(path: Path) -> str:
+        if name == "features":
+            return _refuse_store(path, run)
+        # HMDB-51's lists are named by a folder and a split: only the former is there.
+        return "" if path.exists() or path.parent.is_dir() else "nothing there"
+
+    return find_place(place, run.folder, refuse=refuse, what=_WHAT[name], fix=_FIXES[name])
+
+
+def _refuse_store(path: Path, run: Run) -> str:
+    """Why the folder is not the run's feature store, or ""."""
+    assert run.features is not None
+    try:
+        differences = read_spec(path).differences(run.features, with_versions=False)
+    except ValueError as error:
+        return str(error).splitlines()[0].removeprefix(f"{path}: ")
+    return f"it was made with {'; '.join(differences)}" if differences else ""
 
 
 def _check_task(run: Run, task: Task) -> None:
-    try:
-        task.check_provenance(run.provenance)
-    except (KeyError, TypeError) as error:
+    differences = task.origin.differences(run.config.origin)
+    if differences:
         raise ValueError(
-            f"{run.folder / 'provenance.json'} is damaged or of another program "
-            f"({type(error).__name__}: {error}): train the run again."
-        ) from error
-    spec = run.net_spec
+            f"{run.folder} was trained on other sequences: these are of {'; '.join(differences)}.\n"
+            + (
+                "Pass --features with the features the run was trained on."
+                if run.features is not None
+                else "Train the run again."
+            )
+        )
+    spec = run.config.net
     if (spec.input_size, spec.num_outputs) != (task.input_size, task.num_outputs):
         raise ValueError(
             f"{run.folder} holds a net for {spec.input_size} features a step and "
@@ -78,7 +115,7 @@ def _refuse_leak(run: Run, task: Task, part: str) -> None:
     """Another store, or a list that was changed, may hold other clips in this part than before."""
     seen = {
         source
-        for other, sources in run.provenance.get("sources", {}).items()
+        for other, sources in run.provenance.sources.items()
         for source in sources
         if part not in ("train", other)
     }
@@ -106,8 +143,8 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Pr
     task, sequences = reader.read(run)
     outputs, targets = compute_outputs(net, sequences, batch_size=batch_size, device=device)
     return Predictions(
-        labels=_label_outputs(task, spec=run.net_spec),
-        is_by_step=run.net_spec.readout == "all",
+        labels=_label_outputs(task, spec=run.config.net),
+        is_by_step=run.config.net.readout == "all",
         outputs=outputs,
         targets=targets,
         sources=tuple(task.sources(reader.part)),

@@ -94,7 +94,7 @@ def _describe_file(path: Path, predictions: Predictions) -> Result:
     folder = path.resolve().parent.parent.parent  # <run>/eval/<part>/predictions.csv
     if (folder / CONFIG).is_file():
         return describe_run(load_run(folder), *refuse_not_finite(predictions))
-    return Result(str(path), path.parent, None, {}, None, None, *refuse_not_finite(predictions))
+    return Result(str(path), path.parent, *refuse_not_finite(predictions))
 
 
 def _check_options(part: str, batch_size: int) -> None:
@@ -125,7 +125,7 @@ def _predictions_path(run: Run, part: str, out: Path | str | None, place: int | 
 def _default_out(runs: Sequence[Run], part: str) -> Path:
     if len(runs) == 1:
         return runs[0].folder / "eval" / part
-    names = "-".join(sorted({run.model for run in runs}))[:60]
+    names = "-".join(sorted({run.config.net.name for run in runs}))[:60]
     which = "\n".join(sorted(str(run.folder.resolve()) for run in runs))
     digest = hashlib.blake2b(which.encode(), digest_size=3).hexdigest()
     return REPORTS_FOLDER / f"{names}-{part}-{digest}"

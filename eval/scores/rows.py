@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,9 +10,9 @@ from typing import Any
 
 from eval.predictions.predictions import Predictions, is_same_test
 from eval.scores.scores import Score, score
-from pipeline.runs import Run
+from pipeline.runs import Provenance, Run, RunConfig
 
-BUDGET = "budget"
+_BUDGET = "budget"
 _MOST_SETTINGS = 3
 
 
@@ -21,20 +20,37 @@ _MOST_SETTINGS = 3
 class Result:
     """What came of one run: predictions, or in `state` why there are none.
 
-    Runs of equal `settings` differ only in their `seed`. What is not known of a file of predictions
-    without its run is None.
+    What is not known of a file of predictions without its run is None.
     """
 
     model: str
     folder: Path
-    seed: int | None
-    settings: Mapping[str, str]
-    num_parameters: int | None
-    train_seconds: float | None
     predictions: Predictions | None
     state: str = ""
-    multiply_adds: int | None = None
-    """Of one step."""
+    config: RunConfig | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def seed(self) -> int | None:
+        return None if self.config is None else self.config.seed
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """Runs of equal settings differ only in their seed; {} where none are known."""
+        return {} if self.config is None else self.config.settings()
+
+    @property
+    def num_parameters(self) -> int | None:
+        return None if self.provenance is None else self.provenance.num_parameters
+
+    @property
+    def multiply_adds(self) -> int | None:
+        """Of one step."""
+        return None if self.provenance is None else self.provenance.multiply_adds_per_step
+
+    @property
+    def train_seconds(self) -> float | None:
+        return None if self.provenance is None else self.provenance.train_seconds
 
 
 @dataclass(frozen=True)
@@ -68,8 +84,8 @@ class Row:
     @property
     def noun(self) -> str:
         """What its task's sequences are called: clips, or sequences."""
-        task = self.results[0].settings.get("task.name", '"clips"')
-        return "clips" if task == '"clips"' else "sequences"
+        config = self.results[0].config
+        return "clips" if config is None or config.task.name == "clips" else "sequences"
 
     @property
     def train_seconds(self) -> float | None:
@@ -80,20 +96,7 @@ class Row:
 
 def describe_run(run: Run, predictions: Predictions | None, state: str = "") -> Result:
     """The result of a run."""
-    seconds = run.provenance.get("train_seconds")
-    num = run.provenance.get("num_parameters")
-    work = run.provenance.get("multiply_adds_per_step")
-    return Result(
-        model=run.model,
-        folder=run.folder,
-        seed=run.seed,
-        settings=_settings(run),
-        num_parameters=None if num is None else int(num),
-        train_seconds=None if seconds is None else float(seconds),
-        predictions=predictions,
-        state=state,
-        multiply_adds=None if work is None else int(work),
-    )
+    return Result(run.config.net.name, run.folder, predictions, state, run.config, run.provenance)
 
 
 def mark_budget(result: Result) -> str:
@@ -101,26 +104,9 @@ def mark_budget(result: Result) -> str:
 
     A score after a share of the training is no score of the preset.
     """
-    budget = json.loads(result.settings.get(BUDGET, "1"))
-    return "" if budget == 1 else f"budget {budget:g}"
-
-
-def _settings(run: Run) -> dict[str, str]:
-    """The config without the seed, flat; the features by what they are, not by where they lie."""
-    config = {key: value for key, value in run.config.items() if key != "seed"}
-    config["task"] = {key: value for key, value in run.task.items() if key != "features"}
-    flat = {key: json.dumps(value, default=str) for key, value in _flatten(config)}
-    features = dict(run.provenance.get("features") or {})
-    features.pop("versions", None)
-    return {**flat, "features": json.dumps(features, sort_keys=True)} if features else flat
-
-
-def _flatten(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for key, value in section.items():
-        name = f"{prefix}{key}"
-        flat += _flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
-    return flat
+    if result.config is None or result.config.budget == 1:
+        return ""
+    return f"budget {result.config.budget:g}"
 
 
 def make_rows(results: Sequence[Result]) -> tuple[Row, ...]:
@@ -146,9 +132,11 @@ def make_rows(results: Sequence[Result]) -> tuple[Row, ...]:
 
 
 def _is_joined(first: Result, second: Result) -> bool:
-    if first.predictions is None or second.predictions is None or first.seed is None:
+    if first.predictions is None or second.predictions is None:
         return False
-    if dict(first.settings) != dict(second.settings):
+    if first.config is None or second.config is None:
+        return False
+    if first.config.learned() != second.config.learned():
         return False
     return is_same_test(first.predictions, second.predictions)
 
@@ -159,10 +147,8 @@ def _name(row: Row, rows: Sequence[Row]) -> str:
     others = [r.results[0] for r in rows if r is not row and r.results[0].model == own.model]
     differing = sorted(
         key
-        for key in {key for r in (own, *others) for key in r.settings} - {BUDGET}
+        for key in {key for r in (own, *others) for key in r.settings} - {_BUDGET}
         if any(own.settings.get(key) != other.settings.get(key) for other in others)
-        # The net's section repeats the model's, with the sizes that the data give.
-        and f"model.{key.removeprefix('net.')}" not in own.settings.keys() - {key}
     )
     named = [f"{key}={_plain(own.settings.get(key))}" for key in differing[:_MOST_SETTINGS]]
     if any(own.settings == other.settings for other in others):
@@ -172,6 +158,6 @@ def _name(row: Row, rows: Sequence[Row]) -> str:
     return f"{row.name} ({', '.join(marks)})" if marks else row.name
 
 
-def _plain(value: str | None) -> str:
-    text = "none" if value is None else value.strip('"')
+def _plain(value: object) -> str:
+    text = "none" if value is None else str(value)
     return text if len(text) <= 24 else text[:21] + "..."

@@ -18,7 +18,7 @@ TIE_RULE = (
     "comes first when all hyper-parameters are written out in alphabetical order."
 )
 # What says which task a run was trained on; all other settings are hyper-parameters.
-_OF_TASK = ("task.", "features", "labels")
+_OF_TASK = ("task.", "split", "features.", "labels")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Setting:
 
     def value(self, key: str) -> float | None:
         """The number of this hyper-parameter, or None where it is none."""
-        value = json.loads(self.results[0].settings.get(key, "null"))
+        value = self.results[0].settings.get(key)
         return float(value) if isinstance(value, int | float) else None
 
     @property
@@ -143,29 +143,17 @@ def _order(groups: Iterable[Sequence[Result]]) -> tuple[Setting, ...]:
 
 def _find_varied(results: Sequence[Result]) -> tuple[str, ...]:
     keys = sorted({key for result in results for key in result.settings})
-    return tuple(
-        key
-        for key in keys
-        # The net's section repeats the model's, with the sizes that the data give.
-        if not key.startswith("net.") and len({r.settings.get(key) for r in results}) > 1
-    )
+    return tuple(key for key in keys if len({json.dumps(r.settings.get(key)) for r in results}) > 1)
 
 
 def _name_task(result: Result, firsts: Sequence[Result]) -> str:
     """`addition`, or `addition (length=50)` where another of that name differs in it."""
-    key_of_name = "task.name"
-    name = str(json.loads(result.settings.get(key_of_name, '"clips"')))
-    namesakes = [r for r in firsts if r.settings.get(key_of_name) == f'"{name}"']
+    name = result.settings["task.name"]
+    namesakes = [r for r in firsts if r.settings["task.name"] == name]
     varied = [key for key in _find_varied(namesakes) if key.startswith(_OF_TASK)]
     told = [
-        f"{key.removeprefix('task.')}={_write(key, result.settings[key])}"
+        f"{key.removeprefix('task.')}={result.settings[key]}"
         for key in varied
         if key != "labels" and key in result.settings
     ]
-    return f"{name} ({', '.join(told)})" if told else name
-
-
-def _write(key: str, setting: str) -> str:
-    """A setting for a name; of features what made them."""
-    value = json.loads(setting)
-    return str(value["backbone"] if key == "features" and "backbone" in value else value)
+    return f"{name} ({', '.join(told)})" if told else str(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,15 +158,15 @@ def _notes_on_seeds(study: TaskStudy) -> list[str]:
 def _notes_on_paper(study: TaskStudy) -> list[str]:
     if not is_ucf101(study) or not any(net.model in TABLE_3 for net in study.nets):
         return []
-    settings = study.results[0].settings
-    split, labels = (json.loads(settings.get(k, "null")) for k in ("task.split", "labels"))
-    ours = f"{split}, {len(labels or ())} classes"
+    config = study.results[0].config
+    assert config is not None
+    ours = f"{config.task.learned()['split']}, {len(config.labels)} classes"
     return [f"The paper's numbers are for {TABLE_3_IS}; this study: {ours}."]
 
 
 def is_ucf101(study: TaskStudy) -> bool:
     """Whether the task is one of UCF-101's splits, which the paper's table 3 is about."""
-    return str(json.loads(study.results[0].settings.get("task.split", '""'))).startswith("ucf101")
+    return str(study.results[0].settings.get("split", "")).startswith("ucf101")
 
 
 def _say_run(result: Result) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from eval.pages.text import align, write_count
@@ -60,11 +59,11 @@ def name_net(net: NetStudy) -> str:
 def describe_setting(setting: Setting, net: NetStudy) -> str:
     """`RMSprop (l=0.001; d=0.5)`, and what else the net's settings differ in."""
     known = setting.results[0].settings
-    optimizer = str(json.loads(known.get("optimizer.name", '""')))
+    optimizer = str(known.get("optimizer.name", ""))
     rest = [key for key in net.varied if key not in (LEARNING_RATE, DROPOUT, "optimizer.name")]
     numbers = [("l", setting.value(LEARNING_RATE)), ("d", setting.value(DROPOUT))]
     told = [f"{letter}={number:g}" for letter, number in numbers if number is not None]
-    told += [f"{key}={json.loads(known.get(key, 'null'))}" for key in rest]
+    told += [f"{key}={known.get(key)}" for key in rest]
     return f"{_OPTIMIZERS.get(optimizer, optimizer)} ({'; '.join(told)})".strip()
 
 

@@ -93,11 +93,11 @@ def load_classifier(
 
     `weights` as in `load_encoder`; `features` is a store to calibrate on in place of the run's.
     """
-    labels = tuple(run.config.get("labels") or ())
+    labels = run.config.labels
     if not labels:
         raise ValueError(f"{run.folder} has no labels: choose a run of the task `clips`.")
     net = load_net(run)
-    encoder = load_encoder(run.provenance, weights=weights, device=device)
+    encoder = load_encoder(run.features, weights=weights, device=device)
     return Classifier(run, Stepper(net), encoder, labels, calibrate(run, features=features))
 
 

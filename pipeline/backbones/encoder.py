@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,15 +60,16 @@ class Encoder:
 
 
 def load_encoder(
-    provenance: Mapping[str, Any], *, weights: str | Path | None = None, device: str = "auto"
+    spec: FeatureSpec | None, *, weights: str | Path | None = None, device: str = "auto"
 ) -> Encoder:
-    """The very backbone, weights and preprocessing that a run was trained on.
+    """The very backbone, weights and preprocessing of the features that a run was trained on.
 
+    `spec` is `run.features`; None, as of a run of another task, is refused.
     `weights` is where they are now: needed if they came from a file. Its numbers must be those of
     the run. Arithmetic is the run's, but never compiled: compiled features differ in last bits.
     Raises ValueError where the run was not trained on features of frames, or the weights differ.
     """
-    spec = _read_spec(provenance)
+    spec = _check_spec(spec)
     if weights is None and spec.weights not in _KNOWN_WEIGHTS:
         raise ValueError(
             f"The run was trained on features of {spec.backbone} with the weights of a file, "
@@ -84,16 +83,17 @@ def load_encoder(
     return Encoder(prepare(backbone, device=resolve_device(device), dtype=dtype), spec)
 
 
-def _read_spec(provenance: Mapping[str, Any]) -> FeatureSpec:
-    if "features" not in provenance:
+def _check_spec(spec: FeatureSpec | None) -> FeatureSpec:
+    if spec is None:
         raise ValueError(
             "The run was not trained on features of frames, so it cannot read videos.\n"
             "Choose a run of the task `clips`."
         )
-    try:
-        spec = FeatureSpec.from_json(json.dumps(provenance["features"]))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The run's provenance.json is damaged: {error}") from error
+    if not isinstance(spec, FeatureSpec):
+        raise ValueError(
+            f"load_encoder: expected the spec of a run's features, found {type(spec).__name__}.\n"
+            f"Write load_encoder(run.features)."
+        )
     if not spec.weights_digest:
         raise ValueError(
             f"The run was trained on features that another program made ({spec.backbone}): how to "

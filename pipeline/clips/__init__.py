@@ -12,7 +12,15 @@ from pipeline.clips.clip import (
     read_group,
     write_clip_list,
 )
-from pipeline.clips.splits import DRAW, SPLITS_FOLDER, Split, draw_split, read_split
+from pipeline.clips.splits import (
+    DRAW,
+    SPLITS_FOLDER,
+    Split,
+    digest_split,
+    draw_split,
+    is_split_file,
+    read_split,
+)
 
 __all__ = [
     "DRAW",
@@ -23,9 +31,11 @@ __all__ = [
     "FoundClips",
     "Problem",
     "Split",
+    "digest_split",
     "draw_split",
     "find_clips",
     "is_clip_list",
+    "is_split_file",
     "read_clip_list",
     "read_group",
     "read_split",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,6 +92,29 @@ def read_split(
     if lists := find_hmdb51_lists(path if path.is_dir() else path.parent):
         return _with_validation(_read_hmdb51(path, lists), seed)
     return _read_protocol(_find_file(name), clips)
+
+
+def is_split_file(name: str) -> bool:
+    """Whether a split's name is a path: neither `draw` nor one of `splits/`."""
+    return name != DRAW and not (SPLITS_FOLDER / f"{name}.yaml").is_file()
+
+
+def digest_split(path: str) -> str:
+    """16 hex digits of the bytes of a split file, and of the lists that it names."""
+    digest = hashlib.blake2b(digest_size=8)
+    for file in _list_split_files(Path(path)):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _list_split_files(path: Path) -> list[Path]:
+    if find_hmdb51_lists(path.parent):
+        return sorted(path.parent.glob(f"*_test_{path.name}.txt"))
+    if is_clip_list(path):
+        return [path]
+    content = _read_yaml(path)
+    named = [content.get(key) for key in ("listed", *PARTS)]
+    return [path, *(path.parent / name for name in named if isinstance(name, str))]
 
 
 def draw_split(clips: Sequence[Clip], *, seed: int, before: Split | None = None) -> Split:

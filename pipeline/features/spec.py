@@ -53,18 +53,27 @@ class FeatureSpec:
 
     def digest(self) -> str:
         """16 hex digits that are equal when `differences(..., with_versions=False)` is empty."""
-        content = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
-        del content["versions"]
-        return hashlib.blake2b(
-            json.dumps(content, sort_keys=True).encode(), digest_size=8
-        ).hexdigest()
+        text = json.dumps(self.learned(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def learned(self) -> dict[str, str | int]:
+        """The fields that decide what a net learns from the features."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.compare and f.name != "versions"
+        }
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> FeatureSpec:
-        content = json.loads(text)
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, content: Any) -> FeatureSpec:
+        """The spec of these fields; ValueError for anything else."""
         known = {f.name for f in fields(cls)}
         if (
             not isinstance(content, dict)

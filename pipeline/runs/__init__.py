@@ -1,31 +1,45 @@
 """The run folder: one training, its config, weights, log and provenance."""
 
+from pipeline.runs.config import RunConfig, TaskConfig
 from pipeline.runs.folder import (
     CONFIG,
     DIVERGED,
     METRICS,
     WEIGHTS,
     Run,
-    describe_provenance,
+    begin_run,
     find_runs,
+    is_run,
     load_net,
     load_run,
-    net_section,
     save_weights,
-    write_config,
+    write_provenance,
 )
+from pipeline.runs.learning import BatchSpec, OptimizerSpec, ScheduleSpec
+from pipeline.runs.places import Place, find_place
+from pipeline.runs.provenance import Provenance, Session, describe_session
 
 __all__ = [
     "CONFIG",
     "DIVERGED",
     "METRICS",
     "WEIGHTS",
+    "BatchSpec",
+    "OptimizerSpec",
+    "Place",
+    "Provenance",
     "Run",
-    "describe_provenance",
+    "RunConfig",
+    "ScheduleSpec",
+    "Session",
+    "TaskConfig",
+    "begin_run",
+    "describe_session",
+    "find_place",
     "find_runs",
+    "is_run",
     "load_net",
     "load_run",
-    "net_section",
     "save_weights",
-    "write_config",
+    "write_provenance",
 ]

@@ -1,18 +1,14 @@
 """The run folder: one training, its config, weights, log and provenance.
 
 Everything a later stage needs is in `config.yaml` and `weights.safetensors`; loading them executes
-nothing.
+nothing. `config.yaml` is written last when a run begins: a folder that holds it is a run.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import shutil
-import subprocess
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +16,32 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from pipeline.features import FeatureSpec
 from pipeline.files import replacing, write_text
 from pipeline.recurrent.classifier import SequenceNet, build_net
-from pipeline.recurrent.spec import NetSpec
+from pipeline.runs.config import RunConfig
+from pipeline.runs.legacy import is_legacy, upgrade_config, upgrade_provenance
+from pipeline.runs.provenance import Provenance
 
 CONFIG = "config.yaml"
 WEIGHTS = "weights.safetensors"
 PROVENANCE = "provenance.json"
 DIVERGED = "diverged.txt"
 METRICS = "metrics.csv"
-_PACKAGES = ("torch", "pytorch-lightning", "numpy", "h5py", "np-rnn")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that was read: `config` as resolved when it was trained."""
+    """A run folder that was read."""
 
     folder: Path
-    config: Mapping[str, Any]
-    provenance: Mapping[str, Any]
+    config: RunConfig
+    provenance: Provenance
 
     @property
-    def model(self) -> str:
-        return str(self.config["model"]["name"])
-
-    @property
-    def task(self) -> Mapping[str, Any]:
-        """The task's own section of the config."""
-        section: Mapping[str, Any] = self.config["task"]
-        return section
-
-    @property
-    def seed(self) -> int:
-        return int(self.config["seed"])
-
-    @property
-    def net_spec(self) -> NetSpec:
-        return NetSpec(**self.config["net"])
+    def features(self) -> FeatureSpec | None:
+        """How its features were made; None of a task without features."""
+        return self.config.origin.features
 
     @property
     def is_complete(self) -> bool:
@@ -70,39 +55,29 @@ class Run:
         return path.read_text().strip() if path.is_file() else ""
 
 
-def write_config(folder: Path, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    """Begin a run folder: config.yaml and provenance.json."""
-    write_text(folder / PROVENANCE, json.dumps(dict(provenance), indent=1, sort_keys=True) + "\n")
-    write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+def begin_run(folder: Path, config: RunConfig, provenance: Provenance) -> None:
+    """Make a run folder, or say of one what is known now.
+
+    Whatever stops this, the folder is either no run yet or one that can be read.
+    """
+    if is_run(folder):
+        # One of an earlier version needs both files to be read: the config first, which the
+        # provenance of either form goes with.
+        _write_config(folder, config)
+        write_provenance(folder, provenance)
+    else:
+        write_provenance(folder, provenance)
+        _write_config(folder, config)
 
 
-def describe_provenance(**more: Any) -> dict[str, Any]:
-    """Versions, machine and git commit of this program, and whatever else is given."""
-    versions = {name: metadata.version(name) for name in _PACKAGES if _is_installed(name)}
-    return {
-        "versions": {"python": platform.python_version(), **versions},
-        "processor": platform.processor() or platform.machine(),
-        "git_commit": _git_commit(),
-        **more,
-    }
+def _write_config(folder: Path, config: RunConfig) -> None:
+    text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    write_text(folder / CONFIG, text)
 
 
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _git_commit() -> str:
-    """The commit of this checkout, with `+changes` where files differ from it; "" without git."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""
+def write_provenance(folder: Path, provenance: Provenance) -> None:
+    """Write provenance.json, whole or not at all."""
+    write_text(folder / PROVENANCE, provenance.to_json())
 
 
 def save_weights(folder: Path, net: SequenceNet) -> None:
@@ -115,10 +90,15 @@ def save_weights(folder: Path, net: SequenceNet) -> None:
         shutil.copymode(folder / CONFIG, unfinished)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a run was begun in this folder."""
+    return (folder / CONFIG).is_file()
+
+
 def load_run(folder: Path | str) -> Run:
     """The run in `folder`; ValueError where it is none, or damaged."""
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
+    if not is_run(folder):
         what = f"no {CONFIG}" if folder.is_dir() else "no such folder"
         raise ValueError(
             f"{folder}: expected a run folder, found {what}.\n"
@@ -127,15 +107,22 @@ def load_run(folder: Path | str) -> Run:
     try:
         config = yaml.safe_load((folder / CONFIG).read_text())
         provenance = json.loads((folder / PROVENANCE).read_text())
-        run = Run(folder, config, provenance)
-        _ = (run.model, run.task["name"], run.seed, run.net_spec)
+        return Run(folder, *_read(config, provenance))
     except FileNotFoundError as error:
         raise ValueError(f"{folder} holds no {PROVENANCE}: train it again.") from error
-    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise ValueError(
             f"{folder} is damaged or not a run of this program ({type(error).__name__}: {error})."
         ) from error
-    return run
+
+
+def _read(config: Any, provenance: Any) -> tuple[RunConfig, Provenance]:
+    if not is_legacy(config) and not is_legacy(provenance):
+        return RunConfig.from_dict(config), Provenance.from_dict(provenance)
+    if is_legacy(config):
+        return upgrade_config(config, provenance), upgrade_provenance(provenance, config)
+    # Training was stopped between the two files of an upgrade; it will tell the places again.
+    return RunConfig.from_dict(config), upgrade_provenance(provenance, {})
 
 
 def load_net(run: Run) -> SequenceNet:
@@ -148,7 +135,7 @@ def load_net(run: Run) -> SequenceNet:
             f"{run.folder} is not complete: {WEIGHTS} appears when training ends.\n"
             f"Run the same `python -m train` again: it goes on where it stopped."
         )
-    net = build_net(run.net_spec, seed=0)
+    net = build_net(run.config.net, seed=0)
     try:
         net.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
@@ -163,8 +150,3 @@ def find_runs(root: Path) -> list[Path]:
     """The run folders below `root`, newest first."""
     folders = [path.parent for path in root.glob(f"**/{CONFIG}")]
     return sorted(folders, key=lambda f: (f / CONFIG).stat().st_mtime_ns, reverse=True)
-
-
-def net_section(spec: NetSpec) -> dict[str, Any]:
-    """The config's `net` section: what rebuilds the net."""
-    return asdict(spec)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.choices import check_choice
 from pipeline.tasks.options import TASK_OPTIONS
-from pipeline.tasks.task import CLASSIFICATION, NOT_SCORED, REGRESSION, PartUse, Task
+from pipeline.tasks.task import CLASSIFICATION, NOT_SCORED, REGRESSION, Origin, PartUse, Task
 
 # Tasks whose classes are those of the data at hand; the others' are fixed.
 _WITH_CLASSES_OF_DATA = ("clips",)
@@ -27,5 +27,6 @@ def make_task(section: Mapping[str, Any], *, labels: Sequence[str] | None = None
 
 
 __all__ = [
-    "CLASSIFICATION", "NOT_SCORED", "REGRESSION", "TASK_OPTIONS", "PartUse", "Task", "make_task",
+    "CLASSIFICATION", "NOT_SCORED", "REGRESSION", "TASK_OPTIONS", "Origin", "PartUse", "Task",
+    "make_task",
 ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.clips import Clip, read_split
-from pipeline.features import FeatureSpec, FeatureStore
+from pipeline.clips import Clip, digest_split, is_split_file, read_split
+from pipeline.features import FeatureStore
 from pipeline.memory import RecycledMemory
 from pipeline.sequences import SequenceBatch, SequenceSet, pad_sequences
 from pipeline.tasks.options import ClipsOptions
-from pipeline.tasks.task import CLASSIFICATION, PartUse
+from pipeline.tasks.task import CLASSIFICATION, Origin, PartUse
 
 FEATURES_FOLDER = Path("features")
 # Features in memory may take this share of what is free when they are first read.
@@ -34,6 +33,7 @@ class ClipsTask:
     def __init__(self, options: ClipsOptions, *, labels: tuple[str, ...] | None = None) -> None:
         self.store = FeatureStore(options.features or find_store())
         self._cache = options.cache
+        self._split_name = options.split
         clips = [record.clip for record in self.store.records.values()]
         self.split = read_split(
             options.split, clips, seed=options.split_seed, store=self.store.folder
@@ -94,21 +94,15 @@ class ClipsTask:
     def sources(self, part: str) -> Sequence[str]:
         return [f"{clip.label}/{clip.group or clip.id}" for clip in self._present(part)]
 
-    def provenance(self) -> Mapping[str, Any]:
-        return {"features": json.loads(self.store.spec.to_json())}
+    @property
+    def origin(self) -> Origin:
+        return Origin(features=self.store.spec)
 
-    def check_provenance(self, provenance: Mapping[str, Any]) -> None:
-        try:
-            trained_on = FeatureSpec.from_json(json.dumps(provenance.get("features")))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"The run's provenance.json is damaged: {error}") from error
-        differences = self.store.spec.differences(trained_on, with_versions=False)
-        if differences:
-            raise ValueError(
-                f"{self.store.folder} was made with {'; '.join(differences)}, which the run was "
-                f"trained on.\n"
-                f"Pass --features with the features the run was trained on."
-            )
+    def places(self) -> Mapping[str, tuple[Path, str]]:
+        places = {"features": (self.store.folder, "")}
+        if is_split_file(self._split_name):
+            places["split"] = Path(self._split_name), digest_split(self._split_name)
+        return places
 
 
 class ClipSet:

@@ -16,12 +16,12 @@ from pipeline.sequences import SequenceBatch
 from pipeline.tasks.draws import DRAWS, draw_bits, to_whole
 from pipeline.tasks.numbered import NumberedTask
 from pipeline.tasks.options import CopyingOptions
-from pipeline.tasks.task import CLASSIFICATION, NOT_SCORED
+from pipeline.tasks.task import CLASSIFICATION, NOT_SCORED, Origin
 
 NUM_SYMBOLS = 8
 NUM_RECALLED = 10
 BLANK, DELIMITER = NUM_SYMBOLS, NUM_SYMBOLS + 1
-_ORIGIN = {"draws": DRAWS, "layout": 1}
+_ORIGIN = Origin(sequences={"draws": DRAWS, "layout": 1})
 
 
 def copying_task(options: CopyingOptions) -> NumberedTask:

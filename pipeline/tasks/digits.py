@@ -11,7 +11,7 @@ from pipeline.tasks.draws import DRAWS, draw_permutation
 from pipeline.tasks.numbered import NumberedTask, hold_out
 from pipeline.tasks.options import DigitsOptions
 from pipeline.tasks.pixels import DIGITS, PixelSet
-from pipeline.tasks.task import CLASSIFICATION
+from pipeline.tasks.task import CLASSIFICATION, Origin
 
 NUM_IMAGES = 1797
 _WHITE = 16
@@ -25,6 +25,7 @@ def digits_task(options: DigitsOptions) -> NumberedTask:
     """
     sizes = hold_out(NUM_IMAGES, val=options.num_val, test=options.num_test)
     images, classes = read_digits()
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
     places = draw_permutation(options.seed, NUM_IMAGES)
     bounds = np.cumsum([sizes["train"], sizes["val"]])
     of_part = dict(zip(sizes, np.split(places, bounds), strict=True))
@@ -35,7 +36,7 @@ def digits_task(options: DigitsOptions) -> NumberedTask:
         num_outputs=len(DIGITS),
         sizes=sizes,
         make=lambda part: PixelSet(images[of_part[part]], classes[of_part[part]], white=_WHITE),
-        origin={"draws": DRAWS, "images_sha256": hashlib.sha256(images.tobytes()).hexdigest()},
+        origin=Origin(sequences={"draws": DRAWS, "images_sha256": digest}),
     )
 
 

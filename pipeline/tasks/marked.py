@@ -15,10 +15,10 @@ from pipeline.sequences import SequenceBatch
 from pipeline.tasks.draws import DRAWS, draw_bits, to_unit, to_whole
 from pipeline.tasks.numbered import NumberedTask
 from pipeline.tasks.options import MarkedOptions
-from pipeline.tasks.task import REGRESSION
+from pipeline.tasks.task import REGRESSION, Origin
 
 COMBINATIONS: dict[str, np.ufunc] = {"sum": np.add, "product": np.multiply}
-_ORIGIN = {"draws": DRAWS, "layout": 1}
+_ORIGIN = Origin(sequences={"draws": DRAWS, "layout": 1})
 
 
 def marked_task(combination: str, options: MarkedOptions) -> NumberedTask:

@@ -16,7 +16,7 @@ from pipeline.tasks.draws import DRAWS, draw_permutation
 from pipeline.tasks.numbered import NumberedTask, hold_out
 from pipeline.tasks.options import MnistOptions, PermutedMnistOptions
 from pipeline.tasks.pixels import DIGITS, PixelSet
-from pipeline.tasks.task import CLASSIFICATION
+from pipeline.tasks.task import CLASSIFICATION, Origin
 
 NUM_PIXELS = 28 * 28
 _WHITE = 255
@@ -50,7 +50,8 @@ def permuted_mnist_task(options: PermutedMnistOptions) -> NumberedTask:
 def _make_task(
     options: MnistOptions, *, order: NDArray[np.int64] | None, origin: Mapping[str, Any]
 ) -> NumberedTask:
-    files = MnistFiles(find_folder(options.root))
+    folder = find_folder(options.root)
+    files = MnistFiles(folder)
     sizes = {**hold_out(_NUM_TRAINING, val=options.num_val), "test": _NUM_TEST}
 
     def make(part: str) -> PixelSet:
@@ -66,7 +67,8 @@ def _make_task(
         num_outputs=len(DIGITS),
         sizes=sizes,
         make=make,
-        origin=origin,
+        origin=Origin(sequences=origin),
+        root=folder,
     )
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from pipeline.sequences import SequenceSet
-from pipeline.tasks.task import PartUse
+from pipeline.tasks.task import Origin, PartUse
 
 
 @dataclass(frozen=True)
 class NumberedTask:
     """A Task whose parts are `make(part)`, with `sizes[part]` sequences, each its own source.
 
-    `origin` says what makes the sequences beside the task's options: a run is evaluated only on
-    sequences of the origin it was trained on. Whole numbers and text only, as it goes to JSON.
+    `origin` says what makes the sequences beside the task's options, with whole numbers and text.
     """
 
     kind: str
@@ -24,7 +23,9 @@ class NumberedTask:
     num_outputs: int
     sizes: Mapping[str, int]
     make: Callable[[str], SequenceSet]
-    origin: Mapping[str, Any]
+    origin: Origin
+    root: Path | None = None
+    """The folder they are read from; None where they are made."""
 
     def sequences(self, part: str) -> SequenceSet:
         return self.make(part)
@@ -38,17 +39,8 @@ class NumberedTask:
     def _ids(self, part: str) -> tuple[str, ...]:
         return tuple(f"{number:05d}" for number in range(self.sizes[part]))
 
-    def provenance(self) -> Mapping[str, Any]:
-        return {"sequences": dict(self.origin)}
-
-    def check_provenance(self, provenance: Mapping[str, Any]) -> None:
-        found = provenance.get("sequences")
-        if found != self.origin:
-            raise ValueError(
-                f"The run was trained on sequences of {found}; this program makes them from "
-                f"{dict(self.origin)}.\n"
-                f"Train the run again."
-            )
+    def places(self) -> Mapping[str, tuple[Path, str]]:
+        return {} if self.root is None else {"root": (self.root, "")}
 
 
 def hold_out(total: int, **held: int) -> dict[str, int]:

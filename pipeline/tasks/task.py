@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline.features import FeatureSpec
 
 if TYPE_CHECKING:  # names and options of tasks are read without torch
     from pipeline.sequences import SequenceSet
@@ -28,6 +31,45 @@ class PartUse:
     def __str__(self) -> str:
         text = f"{len(self.used)} of {self.num_listed} sequences"
         return text + (f", {len(self.truncated)} truncated" if self.truncated else "")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a task's sequences come from: the features of a store, or what draws or holds others.
+
+    `sequences` holds names, numbers and digests, as config.yaml does. Runs of unlike origins
+    learned from unlike data: they are never joined, and evaluated on their own origin alone.
+    """
+
+    features: FeatureSpec | None = None
+    sequences: Mapping[str, Any] = field(default_factory=dict)
+
+    def learned(self) -> dict[str, Any]:
+        """What decides what is learned, as plain names and numbers."""
+        if self.features is None:
+            return {"sequences": dict(self.sequences)}
+        return {"features": self.features.learned()}
+
+    def differences(self, other: Origin) -> list[str]:
+        """`name=mine, not theirs` for what differs in `learned`."""
+        if self.features is not None and other.features is not None:
+            return self.features.differences(other.features, with_versions=False)
+        if self.learned() == other.learned():
+            return []
+        return [f"sequences={dict(self.sequences)}, not {dict(other.sequences)}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What config.yaml holds: `learned` and, for people, versions and the weights' name."""
+        return self.learned() if self.features is None else {"features": asdict(self.features)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Origin:
+        """What `to_dict` wrote; TypeError or ValueError for anything else."""
+        features = content.get("features")
+        return cls(
+            features=None if features is None else FeatureSpec.from_dict(features),
+            sequences=content.get("sequences", {}),
+        )
 
 
 class Task(Protocol):
@@ -62,8 +104,9 @@ class Task(Protocol):
     def sources(self, part: str) -> Sequence[str]:
         """For every sequence what it was cut from: those of one source are not independent."""
 
-    def provenance(self) -> Mapping[str, Any]:
-        """What the sequences were made with, for a run's provenance."""
+    @property
+    def origin(self) -> Origin:
+        """What the sequences come from."""
 
-    def check_provenance(self, provenance: Mapping[str, Any]) -> None:
-        """Raise ValueError unless these sequences are of the kind a run was trained on."""
+    def places(self) -> Mapping[str, tuple[Path, str]]:
+        """The paths among the options, each with a digest of what lies there, "" for none."""

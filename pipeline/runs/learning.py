@@ -1,0 +1,87 @@
+"""How a net is trained, as far as it decides what is learned; each section checks itself once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.choices import check_choice
+
+OPTIMIZERS = ("rmsprop", "sgd", "adam")
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """Which optimizer, and how gradients are clipped (`clip` None: not at all).
+
+    `decay` is of RMSprop's running mean of squared gradients, None for the others.
+    """
+
+    name: str
+    lr: float
+    clip: float | None
+    clip_by: Literal["norm", "value"]
+    decay: float | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer.name", self.name, OPTIMIZERS)
+        check_choice("optimizer.clip_by", self.clip_by, ("norm", "value"))
+        for name, number in (("lr", self.lr), ("clip", self.clip)):
+            if number is not None and not (math.isfinite(number) and number > 0):
+                raise ValueError(f"optimizer.{name}: expected a number above 0, found {number}.")
+        if self.decay is not None and not 0 <= self.decay < 1:
+            raise ValueError(f"optimizer.decay: expected 0 <= decay < 1, found {self.decay}.")
+
+
+@dataclass(frozen=True)
+class ScheduleSpec:
+    """Phases of training: between two the learning rate is multiplied by `cooling`."""
+
+    phase_epochs: tuple[int, ...]
+    cooling: float
+    epoch_share: float = 1.0
+    """The share of the batches that an epoch takes: below 1 only in trials."""
+
+    def __post_init__(self) -> None:
+        if not self.phase_epochs or any(epochs < 1 for epochs in self.phase_epochs):
+            raise ValueError(
+                f"schedule.phase_epochs: expected a list of epochs, each 1 or more, "
+                f"found {list(self.phase_epochs)}."
+            )
+        if not 0 < self.cooling <= 1:
+            raise ValueError(
+                f"schedule.cooling: expected a factor in (0, 1], found {self.cooling}."
+            )
+
+    @property
+    def num_epochs(self) -> int:
+        return sum(self.phase_epochs)
+
+    def scaled(self, budget: float) -> ScheduleSpec:
+        """The schedule of a trial with `budget` of the updates: fewer epochs, then shorter ones."""
+        if not 0 < budget <= 1:
+            raise ValueError(f"budget: expected a share in (0, 1], found {budget}.")
+        epochs = tuple(max(1, round(budget * epochs)) for epochs in self.phase_epochs)
+        share = min(1.0, budget * self.num_epochs / sum(epochs))
+        return ScheduleSpec(epochs, self.cooling, share)
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """What an update sees, in which arithmetic, and the epoch whose weights are kept.
+
+    `precision` as Lightning names it. `keep`: the weights of the epoch with the best validation
+    loss, or the last.
+    """
+
+    batch_size: int
+    loss_over_batch: Literal["mean", "sum"]
+    keep: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"trainer.batch_size: expected 1 or more, found {self.batch_size}.")
+        check_choice("trainer.loss_over_batch", self.loss_over_batch, ("mean", "sum"))
+        check_choice("trainer.keep", self.keep, ("best", "last"))
