@@ -115,11 +115,11 @@ def _positive(text: str) -> int:
 def extract(options: argparse.Namespace) -> int:
     """Do the extraction that the options ask for; the exit code."""
     from extract.flow import extract_features
-    from extract.setup import estimate_frames, prepare_encoder
+    from extract.setup import estimate_steps, prepare_encoder
 
     found = find_clips(options.videos)
     # Of all clips, also with --limit: a trial is to be the beginning of the whole extraction.
-    num_frames = estimate_frames(found.clips, found.folder, stride=options.stride)
+    num_steps = estimate_steps(found.clips, found.folder, stride=options.stride)
     if options.limit:
         found = replace(found, clips=found.clips[: options.limit])
     out = options.out or default_out(options.videos, options.backbone)
@@ -128,7 +128,7 @@ def extract(options: argparse.Namespace) -> int:
         options.backbone, out, weights=options.weights, features=options.features,
         stride=options.stride, device=options.device, dtype=options.dtype,
         batch_frames=options.batch_frames, num_workers=options.workers,
-        num_frames=num_frames,
+        num_steps=num_steps,
     )  # fmt: skip
     print(f"{len(found.clips)} clips of {options.videos} -> {out}: {setup.describe()}", flush=True)
     outcome = extract_features(
@@ -155,15 +155,15 @@ def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
         lines.append(f"{name} was done anew: {', '.join(changed)} changed since it was written.")
     if tally.num_clips:
         lines.append(
-            f"{tally.num_clips} clips, {tally.num_frames} frames in {tally.wall_seconds:.1f} s: "
-            f"{tally.num_frames / tally.wall_seconds:.0f} frames/s"
+            f"{tally.num_clips} clips, {tally.num_steps} frames in {tally.wall_seconds:.1f} s: "
+            f"{tally.num_steps / tally.wall_seconds:.0f} frames/s"
         )
         if tally.warm_up_seconds >= 1:
             lines.append(f"  {'compile':8s}{tally.warm_up_seconds:8.1f} s")
         for stage, num, seconds in (
-            ("decode", tally.num_decoded, tally.decode_seconds),
-            ("compute", tally.num_frames, tally.encode_seconds),
-            ("write", tally.num_frames, tally.write_seconds),
+            ("decode", tally.num_frames, tally.decode_seconds),
+            ("compute", tally.num_steps, tally.encode_seconds),
+            ("write", tally.num_steps, tally.write_seconds),
         ):
             rate = f"{num / seconds:8.0f} frames/s" if seconds else "-"
             lines.append(f"  {stage:8s}{seconds:8.1f} s {rate}")

@@ -32,11 +32,14 @@ PROBLEMS = "problems.csv"
 
 @dataclass
 class Tally:
-    """What one call did: the numbers of its closing summary."""
+    """What one call did: the numbers of its closing summary.
+
+    `num_frames` were decoded, `num_steps` of them encoded.
+    """
 
     num_clips: int = 0
     num_frames: int = 0
-    num_decoded: int = 0
+    num_steps: int = 0
     decode_seconds: float = 0.0
     warm_up_seconds: float = 0.0
     encode_seconds: float = 0.0
@@ -138,14 +141,14 @@ class _Work:
         with ShardWriter(self.out, shard.name, self.spec) as file:
             clips = ((clip, self.pool.messages()) for clip in shard.clips)
             for done in extract_shard(clips, encoder=self.encoder, shard=file, writer=self.writer):
-                self._count(done.num_rows, done.end)
-                self.progress.add(done.num_rows)
+                self._count(done.num_steps, done.end)
+                self.progress.add(done.num_steps)
             self.writer.wait()
 
-    def _count(self, num_rows: int, end: ClipEnd) -> None:
+    def _count(self, num_steps: int, end: ClipEnd) -> None:
         self.tally.num_clips += 1
-        self.tally.num_frames += num_rows
-        self.tally.num_decoded += end.summary.num_decoded if end.summary else 0
+        self.tally.num_steps += num_steps
+        self.tally.num_frames += end.summary.num_decoded if end.summary else 0
         self.tally.decode_seconds += end.seconds
 
 

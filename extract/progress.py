@@ -12,23 +12,23 @@ _LINE_SECONDS = 30.0
 
 
 class Progress:
-    """Counts clips and frames and says so on standard error."""
+    """Counts clips and encoded frames and says so on standard error."""
 
     def __init__(self, num_clips: int) -> None:
         self._num_clips = num_clips
         self._num_done = 0
-        self._num_frames = 0
+        self._num_steps = 0
         self._start = self._last_line = time.monotonic()
         self._bar = (
             tqdm(total=num_clips, unit="clip", dynamic_ncols=True) if sys.stderr.isatty() else None
         )
 
-    def add(self, num_frames: int) -> None:
+    def add(self, num_steps: int) -> None:
         """One more clip is read, with so many frames encoded."""
         self._num_done += 1
-        self._num_frames += num_frames
+        self._num_steps += num_steps
         now = time.monotonic()
-        rate = self._num_frames / max(now - self._start, 1e-9)
+        rate = self._num_steps / max(now - self._start, 1e-9)
         if self._bar is not None:
             self._bar.set_postfix_str(f"{rate:.0f} frames/s", refresh=False)
             self._bar.update()

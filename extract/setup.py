@@ -23,7 +23,7 @@ from pipeline.video import VideoError, read_header
 
 _COMPILED = " compiled"
 # Compiling takes a CPU as long as encoding some 3,400 frames (LOG.md) and halves the rest.
-_FRAMES_WORTH_COMPILING = 7_000
+_STEPS_WORTH_COMPILING = 7_000
 _HEADERS_READ = 20
 _PACKAGES = ("torch", "torchvision", "timm", "av", "decord")
 
@@ -57,9 +57,9 @@ def prepare_encoder(
     dtype: str,
     batch_frames: int | None,
     num_workers: int | None,
-    num_frames: int = 0,
+    num_steps: int = 0,
 ) -> EncoderSetup:
-    """The backbone on its device, and its spec; `num_frames` are expected in all.
+    """The backbone on its device, and its spec; `num_steps` frames are to be encoded in all.
 
     An extraction that was begun goes on compiled or not, and with dtype `auto` in the arithmetic,
     as it was begun: mixed, the features of one store would differ in their last bits.
@@ -70,7 +70,7 @@ def prepare_encoder(
         dtype = begun.removesuffix(_COMPILED)
     dtype = resolve_dtype(dtype, device)
     if begun is None:
-        compiled = device == "cpu" and has_compiler() and num_frames >= _FRAMES_WORTH_COMPILING
+        compiled = device == "cpu" and has_compiler() and num_steps >= _STEPS_WORTH_COMPILING
     else:
         compiled = begun.endswith(_COMPILED)
     backbone = prepare(
@@ -92,7 +92,7 @@ def prepare_encoder(
     return EncoderSetup(backbone, spec, num_workers or default_workers(device))
 
 
-def estimate_frames(clips: Sequence[Clip], videos: Path, *, stride: int) -> int:
+def estimate_steps(clips: Sequence[Clip], videos: Path, *, stride: int) -> int:
     """About how many frames these clips have to encode, from the headers of a few."""
     counts = []
     for clip in clips[:: max(1, len(clips) // _HEADERS_READ)]:

@@ -53,7 +53,7 @@ class _OpenClip:
     """A clip whose rows are not all written: how many it asked for, how many it got."""
 
     clip: Clip
-    num_rows: int = 0
+    num_steps: int = 0
     num_written: int = 0
     end: ClipEnd | None = None
 
@@ -63,7 +63,7 @@ class ClipDone:
     """A clip that was read to its end: for the progress line and the summary."""
 
     clip: Clip
-    num_rows: int
+    num_steps: int
     end: ClipEnd
 
 
@@ -105,19 +105,19 @@ class _RowRouter:
     def begin(self, clip: Clip) -> None:
         self._open.append(_OpenClip(clip))
 
-    def expect(self, num_rows: int) -> None:
-        self._open[-1].num_rows += num_rows
+    def expect(self, num_steps: int) -> None:
+        self._open[-1].num_steps += num_steps
 
     def end(self, end: ClipEnd) -> int:
         current = self._open[-1]
         current.end = end
         self._finish_ready()
-        return current.num_rows
+        return current.num_steps
 
     def deliver(self, rows: NDArray[np.float32]) -> None:
         while len(rows):
             current = self._open[0]
-            num = min(len(rows), current.num_rows - current.num_written)
+            num = min(len(rows), current.num_steps - current.num_written)
             self._writer.submit(self._shard.append, rows[:num])
             current.num_written += num
             rows = rows[num:]
@@ -125,24 +125,26 @@ class _RowRouter:
 
     def _finish_ready(self) -> None:
         while (
-            self._open and self._open[0].end and self._open[0].num_written == self._open[0].num_rows
+            self._open
+            and self._open[0].end
+            and self._open[0].num_written == self._open[0].num_steps
         ):
             done = self._open.popleft()
             assert done.end is not None
-            outcome = describe_outcome(done.clip, done.num_rows, done.end)
+            outcome = describe_outcome(done.clip, done.num_steps, done.end)
             if isinstance(outcome, Failure):
                 self._writer.submit(self._shard.record_failure, outcome)
             else:
                 self._writer.submit(self._shard.finish, outcome)
 
 
-def describe_outcome(clip: Clip, num_rows: int, end: ClipEnd) -> ClipRecord | Failure:
+def describe_outcome(clip: Clip, num_steps: int, end: ClipEnd) -> ClipRecord | Failure:
     """What the store shall know of a clip that was read to its end."""
     if end.summary is None:
         return Failure(clip, end.reason, end.num_bytes)
     return ClipRecord(
         clip,
-        num_steps=num_rows,
+        num_steps=num_steps,
         num_frames=end.summary.num_decoded,
         fps=end.summary.fps,
         num_header_frames=end.summary.num_header,

@@ -131,9 +131,10 @@ def test_cut_batches_are_full_and_leave_the_frames_in_their_order(
 
 def test_a_stride_takes_every_nth_frame_and_counts_all(tmp_path: Path) -> None:
     videos = write_clips(tmp_path / "videos", num=1, num_frames=11)
-    extract(videos, tmp_path / "store", spec=replace(SPEC, stride=4))
+    tally = extract(videos, tmp_path / "store", spec=replace(SPEC, stride=4)).tally
     (record,) = FeatureStore(tmp_path / "store").records.values()
     assert (record.num_steps, record.num_frames) == (3, 11)
+    assert (tally.num_steps, tally.num_frames) == (3, 11)
 
 
 def test_an_extraction_stopped_anywhere_and_resumed_equals_an_undisturbed_one(

@@ -170,13 +170,13 @@ def compare_speed(job: Job, rounds: int, num_batches: int) -> list[Comparison]:
     job = replace(job, found=spread(job.found, math.ceil(share * len(job.found.clips))))
     for _ in range(rounds):
         tally = time_flow(job)
-        flows.append(tally.num_frames / tally.wall_seconds)
+        flows.append(tally.num_steps / tally.wall_seconds)
         measure_limit()
         if not plains:  # it takes long
             few = replace(job.found, clips=job.found.clips[::8])
             plains.append(time_plain(few, plain.module, plain.steps))
     ours = Side(f"extract, {job.compute}", tuple(flows))
-    what, unit = f"{len(job.found.clips)} clips, {tally.num_frames} frames", "frames/s"
+    what, unit = f"{len(job.found.clips)} clips, {tally.num_steps} frames", "frames/s"
     sides = {"limit": (limits, LIMIT_SHARE), "plain way": (plains, TIMES_PLAIN)}
     return [
         Comparison(what, unit, "rate", ours, Side(name, tuple(values)), target)

@@ -39,9 +39,9 @@ def measure_memory(num_clips: int) -> dict[str, float]:
         backbone = Backbone("mean colour", MeanColour(), 3, "", "", steps)
         tally = time_flow(Job(found, backbone, "float32"))
     return {
-        "clips": tally.num_clips, "frames": tally.num_frames,
+        "clips": tally.num_clips, "frames": tally.num_steps,
         "main_mib": _peak_mib(os.getpid()), "worker_mib": max(peaks),
-        "milliseconds_a_frame": round(1e3 * tally.wall_seconds / tally.num_frames, 3),
+        "milliseconds_a_frame": round(1e3 * tally.wall_seconds / tally.num_steps, 3),
     }  # fmt: skip
 
 
