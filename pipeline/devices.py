@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from pipeline.choices import check_choice
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -15,6 +13,8 @@ def resolve_device(name: str) -> str:
     Raises ValueError for another name, and for a GPU that torch does not find.
     """
     check_choice("--device", name, DEVICES)
+    import torch  # noqa: PLC0415 - whoever only asks for DEVICES needs none
+
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise ValueError(

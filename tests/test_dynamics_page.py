@@ -33,7 +33,7 @@ def _load(tmp_path: Path, name: str) -> dict[str, object]:
 
 def test_the_numbers_are_those_of_the_nets_at_the_start_and_at_the_end(tmp_path: Path) -> None:
     end = write_toy_run(tmp_path / "run", SECTION, seed=3, scale=1.1)
-    assert main(["--run", str(tmp_path / "run"), "--dynamics"]) == 0
+    assert main(["dynamics", "--run", str(tmp_path / "run")]) == 0
     start = build_net(load_run(tmp_path / "run").config.net, seed=3)
     # 32 of the 40 validation sequences, evenly spaced, each of 30 steps.
     places = np.linspace(0, 39, 32).round().astype(int).tolist()
@@ -180,15 +180,6 @@ def test_the_portraits_are_trajectories_of_the_papers_cases(tmp_path: Path) -> N
     finding = find_all(compute_dynamics(load_run(tmp_path / "run")), portraits)[-1]
     assert finding.agrees
     assert f"divergence, {1.2**40:.3g}" not in finding.seen  # its second eigenvalue shrinks
-
-
-@pytest.mark.parametrize("option", [["--part", "val"], ["--videos", "."]])
-def test_options_without_effect_on_dynamics_are_refused(
-    tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_toy_run(tmp_path / "run", SECTION)
-    assert main(["--run", str(tmp_path / "run"), "--dynamics", *option]) == 2
-    assert "has no effect with --dynamics" in capsys.readouterr().err
 
 
 def test_a_moment_without_numbers_has_no_verdict() -> None:

@@ -223,8 +223,9 @@ def test_features_of_another_width_are_refused(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--batch-size", "0"], "--batch-size: expected 1 or more, found 0"),
+        (["--part", "tset"], "--part: expected one of val, test, found 'tset'. Did you mean test?"),
         (["--device", "cuda"], "found none that torch can use"),
+        (["--videos", "nowhere"], "--videos nowhere: expected a folder of videos or a CSV"),
     ],
 )
 def test_options_that_cannot_be_are_named(

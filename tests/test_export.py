@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from eval.__main__ import main
-from eval.commands import export as shipping
 from pipeline.features import FeatureSpec
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NETS, NetSpec
@@ -120,7 +119,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_command_writes_files_that_answer_and_describe_themselves(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--run", str(run), "--export", "onnx"]) == 0
+    assert main(["export", "--run", str(run)]) == 0
     said = capsys.readouterr().out
     assert "72 test clips" not in said
     assert "on 36 test clips" in said
@@ -144,7 +143,7 @@ def test_a_net_that_answers_differently_is_refused_and_nothing_is_written(
 ) -> None:
     other = build_net(load_run(run).config.net, seed=5).eval()
     monkeypatch.setattr("eval.export.export.build_whole", lambda net: build_whole(other))
-    assert main(["--run", str(run), "--export", "onnx"]) == 2
+    assert main(["export", "--run", str(run)]) == 2
     assert "gives other outputs than torch" in capsys.readouterr().err
     assert not (run / "export").exists()
 
@@ -168,31 +167,22 @@ def test_a_run_that_gives_no_class_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_toy_run(tmp_path / "toy", toy_section("addition", length=30))
-    assert main(["--run", str(tmp_path / "toy"), "--export", "onnx"]) == 2
+    assert main(["export", "--run", str(tmp_path / "toy")]) == 2
     assert "expected a net that gives a sequence one class" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--export", "onnx", "--top", "3"], "--top has no effect with --export"),
-        (["--export", "onnx", "--camera", "0"], "--camera has no effect with --export"),
-        (["--with-backbone"], "add --export onnx"),
-        (["--export", "onnx", "--weights", "x.npz"], "--weights without --with-backbone"),
-    ],
-)
-def test_options_without_effect_are_refused(
-    run: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+def test_weights_without_the_backbone_are_refused(
+    run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--run", str(run), *options]) == 2
-    assert message in capsys.readouterr().err
+    assert main(["export", "--run", str(run), "--weights", "x.npz"]) == 2
+    assert "add --with-backbone" in capsys.readouterr().err
 
 
 def test_without_onnx_the_message_says_how_to_install_it(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(shipping, "find_spec", lambda name: None)
-    assert main(["--run", str(run), "--export", "onnx"]) == 2
+    monkeypatch.setattr("eval.commands.export.find_spec", lambda name: None)
+    assert main(["export", "--run", str(run)]) == 2
     assert 'pip install -c constraints.txt -e ".[export]"' in capsys.readouterr().err
 
 

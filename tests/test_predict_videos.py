@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from eval.__main__ import main
-from eval.commands import videos as own_videos
 from eval.predictions.calibration import Calibration
 from eval.videos.decoding import VideoFailure, decode_video, find_videos
 from eval.videos.videos import Classifier, VideoAnswer, read_video, read_videos
@@ -196,9 +195,9 @@ def test_folders_give_their_videos_at_any_depth_once(tmp_path: Path) -> None:
 
 def run_main(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """The command with a run that needs no files."""
-    monkeypatch.setattr(own_videos, "load_run", lambda folder: None)
-    monkeypatch.setattr(own_videos, "load_classifier", lambda run, **more: make_classifier())
-    return main(["--run", "runs/tiny", "--videos", *arguments])
+    monkeypatch.setattr("pipeline.runs.load_run", lambda folder: None)
+    monkeypatch.setattr("eval.videos.videos.load_classifier", lambda run, **more: make_classifier())
+    return main(["predict", "--run", "runs/tiny", *arguments])
 
 
 def test_the_csv_holds_the_top_labels(
@@ -211,7 +210,7 @@ def test_the_csv_holds_the_top_labels(
     assert rows[0]["label"] == "blue"
 
 
-def test_a_folder_with_top_is_classified(
+def test_the_videos_of_a_folder_are_classified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_colours(tmp_path / "videos" / "a.avi", "r")
@@ -225,10 +224,8 @@ def test_a_folder_with_top_is_classified(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a.mp4", "--top", "0"], "--top: expected 1 or more"),
         (["a.mp4", "--window", "2"], "add --segments"),
-        (["a.mp4", "--segments", "--window", "nan"], "--window: expected seconds"),
-        (["a.mp4", "--part", "val"], "--part: no effect"),
+        (["a.mp4", "--carry"], "add --segments"),
         (["a.mp4"], "a.mp4: no such file"),
     ],
 )
@@ -237,4 +234,24 @@ def test_what_cannot_be_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     assert run_main(arguments, monkeypatch) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.mp4", "--top", "0"], "--top: expected 1 or more, found 0"),
+        (["a.mp4", "--segments", "--window", "nan"], "--window: expected seconds above 0"),
+        (["a.mp4", "--json", "--csv"], "not allowed with"),
+        (["a.mp4", "--part", "val"], "unrecognized arguments: --part"),
+        ([], "PATH"),
+    ],
+)
+def test_options_that_cannot_be_end_the_command_with_their_name(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit) as ended:
+        run_main(arguments, monkeypatch)
+    assert ended.value.code == 2
     assert message in capsys.readouterr().err

@@ -12,6 +12,7 @@ from demo.__main__ import main as demo
 from demo.clips import LABELS
 from extract.__main__ import make_parser
 from tests.conftest import ROOT
+from tests.test_commands import parse as parse_eval
 from train.config import compose_config
 from train.fit import train_run
 
@@ -33,6 +34,16 @@ def find_commands(stage: str) -> list[list[str]]:
 def test_the_extract_commands_are_understood() -> None:
     for arguments in find_commands("extract"):
         make_parser().parse_args(arguments)
+
+
+def test_the_eval_commands_are_understood() -> None:
+    lines = re.findall(r"^ *(python -m eval\b[^#\n]*)", README, flags=re.MULTILINE)
+    inline = re.findall(r"`(python -m eval\b[^`]*)`", README)
+    assert len(lines) > 5
+    assert len(inline) > 2
+    for command in (*lines, *inline):
+        if not command.endswith("--help"):
+            parse_eval(command)
 
 
 def test_the_train_commands_compose() -> None:

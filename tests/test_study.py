@@ -135,7 +135,7 @@ def test_runs_without_a_score_are_listed_and_settings_with_fewer_seeds_named(
     tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grid = _write_grid(tmp_path, store)
-    assert main(["--study", str(grid)]) == 1
+    assert main(["study", str(grid)]) == 1
     printed = capsys.readouterr().out
     assert "4 runs without a score:" in printed
     assert f"{grid / '0-0'}: mean-pool, seed 0: diverged at step 7" in printed
@@ -227,16 +227,8 @@ def test_tasks_of_one_study_are_never_mixed(tmp_path: Path) -> None:
 def test_a_folder_without_runs_is_refused(
     tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--study", str(tmp_path / folder)]) == 2
+    assert main(["study", str(tmp_path / folder)]) == 2
     assert "expected runs in it or below, found none" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("option", [["--part", "test"], ["--dynamics"]])
-def test_options_without_effect_on_a_study_are_refused(
-    tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--study", str(tmp_path), *option]) == 2
-    assert "has no effect with --study" in capsys.readouterr().err
 
 
 def test_copies_of_a_run_are_no_seeds(tmp_path: Path, store: Path) -> None:

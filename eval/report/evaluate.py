@@ -13,6 +13,7 @@ from eval.report.report import write_report
 from eval.scores.notes import find_notes
 from eval.scores.rows import Result, Row, describe_run, make_rows
 from eval.scores.tables import format_scores, format_table
+from pipeline.choices import check_choice
 from pipeline.devices import resolve_device
 from pipeline.runs import CONFIG, WEIGHTS, Run, find_runs, load_run
 
@@ -86,6 +87,7 @@ def evaluate_predictions(
     The run a file came from is found where the file lies in its folder; without it, the row has no
     parameters and joins no others.
     """
+    check_choice("--part", part, PARTS)
     results = [_describe_file(path, read_predictions(path)) for path in _drop_repeats(files)]
     return _write(results, part, out=Path(out), videos=videos)
 
@@ -98,8 +100,7 @@ def _describe_file(path: Path, predictions: Predictions) -> Result:
 
 
 def _check_options(part: str, batch_size: int) -> None:
-    if part not in PARTS:
-        raise ValueError(f"--part: expected one of {', '.join(PARTS)}, found {part!r}.")
+    check_choice("--part", part, PARTS)
     if batch_size < 1:
         raise ValueError(f"--batch-size: expected 1 or more, found {batch_size}.")
 

@@ -41,7 +41,7 @@ def make_app(classifier: Classifier, *, host: str = LOOPBACK, limits: Limits | N
         from starlette.responses import HTMLResponse  # noqa: PLC0415
         from starlette.routing import Route  # noqa: PLC0415
     except ImportError:
-        raise ValueError('--serve needs an extra: pip install "np-rnn[serve]"') from None
+        raise ValueError('A served page needs an extra: pip install "np-rnn[serve]"') from None
     limits = limits or Limits()
     videos, cameras = VideoRoutes(classifier, limits), Cameras(classifier)
     page = make_start_page(classifier, limits, most_side_pixels=cameras.most_side_pixels)

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from eval.predictions.calibration import Calibration
 from pipeline.recurrent.stepper import Stepper
 
-WINDOW_SECONDS = 2.0
-
 
 @dataclass(frozen=True)
 class Segment:

@@ -1,0 +1,120 @@
+"""Options that several verbs share, each with one meaning."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.devices import DEVICES
+
+if TYPE_CHECKING:
+    from eval.videos.videos import Classifier
+
+# The stages are imported where they are called: --help and wrong options need no torch.
+# ruff: noqa: PLC0415
+
+RUNS_FOLDER = Path("runs")
+_NEWEST = f"default: the newest complete one below {RUNS_FOLDER}/"
+
+
+def add_run(parser: ArgumentParser) -> None:
+    """`--run`, one."""
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help=f"a run folder; {_NEWEST}")
+
+
+def add_runs(parser: ArgumentParser) -> None:
+    """`--run`, one or more."""
+    parser.add_argument(
+        "--run", nargs="+", type=Path, metavar="FOLDER", help=f"run folders; {_NEWEST}"
+    )
+
+
+def add_features(parser: ArgumentParser) -> None:
+    """`--features`."""
+    parser.add_argument(
+        "--features", metavar="DIR", help="a feature store in place of the one trained on"
+    )
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """`--device`."""
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")
+
+
+def add_scoring(parser: ArgumentParser) -> None:
+    """What every scoring of stored features takes."""
+    add_features(parser)
+    add_device(parser)
+    parser.add_argument(
+        "--batch-size", type=read_positive, default=256, metavar="N", help="default: 256"
+    )
+
+
+def add_classifier(parser: ArgumentParser) -> None:
+    """What every reading of videos takes: the run and what encodes frames for it."""
+    add_run(parser)
+    add_weights(parser)
+    add_features(parser)
+    add_device(parser)
+
+
+def add_weights(parser: ArgumentParser) -> None:
+    """`--weights`."""
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="the encoder's weights, if the features were made with those of a file",
+    )
+
+
+def add_out(parser: ArgumentParser, default: str) -> None:
+    """`--out`."""
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"default: {default}")
+
+
+def read_positive(text: str) -> int:
+    """A number of at least 1, for `type=`."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {number}")
+    return number
+
+
+def choose_runs(runs: Sequence[Path] | None) -> list[Path]:
+    """The runs that were named, or the newest complete one."""
+    return [*runs] if runs else [_choose_latest()]
+
+
+def load_asked(options: argparse.Namespace) -> Classifier:
+    """The classifier that the options of `add_classifier` ask for; its calibration is said."""
+    from eval.videos.videos import load_classifier
+    from pipeline.runs import load_run
+
+    classifier = load_classifier(
+        load_run(options.run or _choose_latest()),
+        weights=options.weights,
+        features=options.features,
+        device=options.device,
+    )
+    say(str(classifier.calibration))
+    return classifier
+
+
+def say(line: str) -> None:
+    """Tell the user on standard error; answers go to standard output."""
+    print(line, file=sys.stderr)
+
+
+def _choose_latest() -> Path:
+    from eval.report.evaluate import choose_latest
+
+    folder, newer = choose_latest(RUNS_FOLDER)
+    for path in newer:
+        say(f"{path} is newer, but not complete.")
+    say(f"The newest complete run is {folder}.")
+    return folder
