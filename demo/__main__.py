@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from demo.clips import ALL_GROUPS, PAIRS, ClipsSpec, write_clips
-from pipeline.clips import find_clips
+from pipeline.clips import is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
 from pipeline.metrics import Estimate, estimate_share
 
 if TYPE_CHECKING:
     from eval.predictions.predictions import Predictions
-    from eval.report.evaluate import Evaluation
 
 # The stages are imported where they are called: --help and wrong options need no torch.
 # ruff: noqa: PLC0415
@@ -39,7 +39,8 @@ _EXAMPLES = """examples:
   python -m demo --backbone bvlc-googlenet --weights bvlc_googlenet.npz --out demo-trained
                                           the same clips through a trained net
   python -m demo --videos my_clips/ --weights imagenet --out my_demo
-                                          your own videos, in one folder per class
+                                          your own videos, in one folder per class, or a list
+                                          of them, my_clips.csv
 
 Nothing is downloaded, except with --weights imagenet. Run the same command again after a stop of
 any kind: it goes on where it stopped."""
@@ -57,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, metavar="DIR", help="default: demo-output[/quick]")
     add("--seed", type=int, default=0, metavar="N", help="of clips and training; default 0")
     add("--nets", nargs="+", metavar="NET", help=f"default: {' '.join(NETS)}")
-    add("--videos", type=Path, metavar="DIR", help="videos in one folder per class, not generated")
+    add("--videos", type=Path, metavar="DIR|CSV", help="your own videos, as extract takes them")
     add("--split", metavar="SPLIT", help=f"default: {SPLIT}, or draw with --videos")
     add("--backbone", default="googlenet", metavar="NAME", help="as in extract; default googlenet")
     add("--weights", default="random", metavar="WEIGHTS", help="random (default), imagenet, a file")
@@ -77,27 +78,36 @@ class _Clock:
 
 
 def run_stages(options: argparse.Namespace) -> int:
-    """Do all that the options ask for; the exit code."""
+    """Do all that the options ask for; the exit code of the worst stage."""
     clock = _Clock()
     out = options.out or Path("demo-output/quick" if options.quick else "demo-output")
     videos = options.videos or out / "videos"
-    name = f"{videos.resolve().name}-{options.backbone}-{Path(options.weights).stem}"
-    store = out / "features" / name.replace("/", "-")
+    store = out / "features" / _name_store(videos, options)
     configs = [_compose(net, store, out, options) for net in _choose_nets(options)]
     if options.videos is None:
         _generate(videos, options, clock)
-    has_all = _extract(videos, store, options, clock)
+    clock.say(f"extracting features into {store}")
+    extracted = _extract(videos, store, options)
+    if extracted not in (OK, SOME_FAILED):
+        return extracted
     runs = []
     for place, config in enumerate(configs, start=1):
         clock.say(f"training {config['model']['name']}, {place} of {len(configs)}")
         runs.append(_train(config))
     clock.say(f"evaluating {len(runs)} runs on the test part")
-    evaluation = _evaluate(runs, out, videos)
-    print(f"\n{evaluation}\n")
+    report = out / "report"
+    evaluated = _evaluate(runs, report, videos)
+    if evaluated not in (OK, SOME_FAILED):
+        return evaluated
     if options.videos is None:
-        print(f"{describe_pairs(evaluation)}\n")
-    clock.say(f"done. The report is {evaluation.page}")
-    return OK if has_all and evaluation.is_complete else SOME_FAILED
+        print(f"\n{describe_pairs(_read_scored(report))}\n")
+    clock.say(f"done. The report is {report / 'report.html'}")
+    return max(extracted, evaluated)
+
+
+def _name_store(videos: Path, options: argparse.Namespace) -> str:
+    name = videos.stem if is_clip_list(videos) else videos.resolve().name
+    return f"{name}-{options.backbone}-{Path(options.weights).stem}".replace("/", "-")
 
 
 def _choose_nets(options: argparse.Namespace) -> Sequence[str]:
@@ -136,29 +146,20 @@ def _generate(videos: Path, options: argparse.Namespace, clock: _Clock) -> None:
     clock.say(f"{num} clips written" if num else "all clips were there")
 
 
-def _extract(videos: Path, store: Path, options: argparse.Namespace, clock: _Clock) -> bool:
-    """Whether every clip gave features."""
-    from extract.__main__ import summarize
-    from extract.flow import extract_features
-    from extract.setup import prepare_encoder
+def _extract(videos: Path, store: Path, options: argparse.Namespace) -> int:
+    from extract.__main__ import main as extract
 
-    found = find_clips(videos)
-    setup = prepare_encoder(
-        options.backbone, store, weights=options.weights, features="pool", stride=options.stride,
-        device="auto", dtype="auto", batch_frames=None, num_workers=None,
-    )  # fmt: skip
-    clock.say(f"extracting features of {len(found.clips)} clips: {setup.describe()}")
     if options.weights == "random":
         print("  The weights are random: the frames' features were never trained on any image.")
-    store.mkdir(parents=True, exist_ok=True)
-    outcome = extract_features(
-        found, videos, store, backbone=setup.backbone, spec=setup.spec,
-        num_workers=setup.num_workers,
-    )  # fmt: skip
-    print(summarize(outcome, store, found.num_ignored), flush=True)
-    if not outcome.is_complete:
-        raise ValueError(f"{store} is being written by another process: wait for it.")
-    return not outcome.problems
+    return extract(
+        [
+            f"--videos={videos}",
+            f"--out={store}",
+            f"--backbone={options.backbone}",
+            f"--weights={options.weights}",
+            f"--stride={options.stride}",
+        ]
+    )
 
 
 def _train(config: Mapping[str, Any]) -> Path:
@@ -167,10 +168,24 @@ def _train(config: Mapping[str, Any]) -> Path:
     return train_run(config)
 
 
-def _evaluate(runs: Sequence[Path], out: Path, videos: Path) -> Evaluation:
-    from eval.report.evaluate import evaluate_runs
+def _evaluate(runs: Sequence[Path], report: Path, videos: Path) -> int:
+    from eval.__main__ import main as evaluate
 
-    return evaluate_runs(runs, "test", out=out / "report", videos=videos)
+    return evaluate(["--run", *map(str, runs), f"--out={report}", f"--videos={videos}"])
+
+
+def _read_scored(report: Path) -> dict[str, Predictions]:
+    """The predictions of the runs that have a score, by the name of their row in the report."""
+    from eval.predictions.predictions import read_predictions
+
+    rows = json.loads((report / "report.json").read_text())["rows"]
+    names = [f"{place:02d}-predictions.csv" for place in range(len(rows))]
+    files = ["predictions.csv"] if len(rows) == 1 else names
+    return {
+        row["name"]: read_predictions(report / file)
+        for row, file in zip(rows, files, strict=True)
+        if "scores" in row
+    }
 
 
 def score_pairs(predictions: Predictions) -> tuple[Estimate, int]:
@@ -190,11 +205,11 @@ def score_pairs(predictions: Predictions) -> tuple[Estimate, int]:
     return estimate_share(np.array(hits), groups), len(hits)
 
 
-def describe_pairs(evaluation: Evaluation) -> str:
-    """A table of how well each run tells the two of a pair apart, and what it shows."""
+def describe_pairs(scored: Mapping[str, Predictions]) -> str:
+    """A table of how well each net tells the two of a pair apart, and what it shows."""
     from eval.pages.text import align
 
-    scores = {row.name: score_pairs(row.seeds[0]) for row in evaluation.rows if row.seeds}
+    scores = {name: score_pairs(predictions) for name, predictions in scored.items()}
     table = [["model", "pair accuracy", "95 % interval", "floor", "clips"]]
     for name, (estimate, num) in scores.items():
         interval = f"[{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,9 +183,9 @@ def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    options = make_parser().parse_args()
+    options = make_parser().parse_args(arguments)
     if options.inspect:
         return run_command(lambda: _inspect(options.inspect), how_to_go_on="")
     keep_freed_memory()

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
-from demo.__main__ import SPLIT, main, score_pairs
+from demo.__main__ import SPLIT, _read_scored, describe_pairs, main, score_pairs
 from demo.clips import LABELS, PAIRS, ClipsSpec, draw_frames, make_path, write_clips
-from eval.predictions.predictions import Predictions
-from pipeline.clips import SPLITS_FOLDER, find_clips, read_split
+from eval.predictions.predictions import Predictions, write_predictions
+from pipeline.clips import SPLITS_FOLDER, find_clips, read_split, write_clip_list
 from pipeline.tasks import PartUse
 from pipeline.video import Chunk, read_frames, read_header
 
@@ -147,6 +147,100 @@ def test_quick_demo_goes_from_clips_to_table_and_a_second_call_does_nothing_anew
     for line in ("all clips were there", "Nothing was left to do", "is complete"):
         assert line in again
     assert table(again) == table(printed)
+
+
+@pytest.fixture(scope="module")
+def own_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of seven groups, so that a draw has all parts, beside a list of some of them."""
+    folder = tmp_path_factory.mktemp("own")
+    spec = ClipsSpec(groups=tuple(range(1, 8)), clips_per_group=1, num_frames=2)
+    write_clips(folder / "my clips", spec)
+    found = find_clips(folder / "my clips").clips
+    few = [clip for clip in found if clip.label in ("Grows", "Spins")]
+    listed = [(replace(clip, path=f"my clips/{clip.path}"), "") for clip in few]
+    write_clip_list(folder / "few.csv", listed)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("where", "videos", "num"),
+    [(".", "my clips", 35), ("my clips", "../few.csv", 14)],
+)
+def test_own_videos_come_from_a_folder_or_a_list_by_a_relative_path(
+    tmp_path: Path,
+    own_videos: Path,
+    where: str,
+    videos: str,
+    num: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(own_videos / where)
+    assert main(["--quick", "--videos", videos, "--out", str(tmp_path / "out")]) == 0
+    assert f": {num} clips, complete" in capsys.readouterr().out
+    (store,) = (tmp_path / "out" / "features").iterdir()
+    assert store.name == f"{Path(videos).stem}-googlenet-random"
+    # The worst clips are shown with their frames.
+    page = (tmp_path / "out" / "report" / "report.html").read_text()
+    assert "data:image/jpeg" in page
+
+
+def test_a_clip_that_gives_no_features_shows_in_the_exit_code(
+    tmp_path: Path, own_videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own_videos)
+    listed = Path("few.csv").read_text() + "my clips/lost.avi,Spins,g01,\n"
+    Path("lost.csv").write_text(listed)
+    assert main(["--quick", "--videos", "lost.csv", "--out", str(tmp_path / "out")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "code"), [("extract", 2), ("extract", 130), ("eval", 2), ("eval", 130)]
+)
+def test_the_demo_ends_with_the_stage_that_could_not_go_on(
+    tmp_path: Path, stage: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo.__main__._generate", lambda *given: None)
+    monkeypatch.setattr("demo.__main__._train", lambda config: tmp_path / "run")
+    for name in ("extract", "eval"):
+        answer = code if name == stage else 0
+        monkeypatch.setattr(f"{name}.__main__.main", lambda words, answer=answer: answer)
+    assert main(["--quick", "--out", str(tmp_path / "out")]) == code
+
+
+def test_the_demo_asks_extract_and_eval_what_a_user_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("demo.__main__._train", lambda config: Path(config["model"]["name"]))
+    monkeypatch.setattr("extract.__main__.main", lambda words: asked.append(words) or 0)
+    monkeypatch.setattr("eval.__main__.main", lambda words: asked.append(words) or 1)
+    monkeypatch.chdir(tmp_path)
+    options = ["--videos", "my.csv", "--nets", "lstm", "irnn", "--stride", "3", "--out", "o"]
+    assert main([*options, "--weights", "w.npz", "--backbone", "bvlc-googlenet"]) == 1
+    store = Path("o/features/my.csv-bvlc-googlenet-w")
+    assert asked == [
+        ["--videos=my.csv", f"--out={store}", "--backbone=bvlc-googlenet", "--weights=w.npz",
+         "--stride=3"],
+        ["--run", "lstm", "irnn", f"--out={Path('o/report')}", "--videos=my.csv"],
+    ]  # fmt: skip
+
+
+def test_the_pairs_of_every_scored_net_are_read_from_the_reports_files(tmp_path: Path) -> None:
+    """A net without a score has none; a file that an earlier call left is not taken for its own."""
+    use = PartUse(num_listed=2, used=("a", "b"))
+    targets = np.array([LABELS.index("Grows"), LABELS.index("Shrinks")])
+    for place, share in ((0, 1.0), (1, 0.0), (2, 0.5)):
+        outputs = np.zeros((2, len(LABELS)), dtype=np.float32)
+        outputs[:1, targets[0]] = share >= 0.5
+        outputs[1:, targets[1]] = share >= 1
+        predictions = Predictions(LABELS, outputs, targets, ("Grows/g01", "Shrinks/g02"), use)
+        write_predictions(tmp_path / f"{place:02d}-predictions.csv", predictions)
+    rows = [{"name": "good", "scores": {}}, {"name": "lost"}, {"name": "half", "scores": {}}]
+    (tmp_path / "report.json").write_text(json.dumps({"rows": rows}))
+    told = describe_pairs(_read_scored(tmp_path))
+    found = {line.split()[0]: line.split()[1] for line in told.splitlines()[2:4]}
+    assert found == {"good": "1.000", "half": "0.500"}
 
 
 def table(printed: str) -> list[str]:
