@@ -75,8 +75,15 @@ def _describe_damage(records: list[ClipRecord], failures: list[Failure]) -> list
             if decoders
             else []
         ),
+        f"checksums: {_count_checksums(records)}",
         f"truncated: {len(truncated)}",
         *truncated,
         f"failed: {len(failed)}",
         *failed,
     ]
+
+
+def _count_checksums(records: list[ClipRecord]) -> str:
+    num = sum(bool(record.checksum) for record in records)
+    rest = ", the others are not checked" if num < len(records) else ""
+    return f"{num} of {len(records)} clips{rest}"

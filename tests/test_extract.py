@@ -31,6 +31,7 @@ from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.clips import Clip, find_clips
 from pipeline.features import FeatureSpec, FeatureStore
 from pipeline.video import read_frames
+from tests.damage import find_features, flip_bit
 from tests.tiny_clips import write_clip, write_clips
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,6 +263,23 @@ def test_every_damaged_file_is_named_and_the_rest_is_extracted(tmp_path: Path) -
     again = extract(videos, tmp_path / "store")
     assert again.tally.num_clips == 0
     assert again.problems == outcome.problems
+
+
+def test_a_store_with_a_flipped_bit_is_mended_as_its_error_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "CLIPS_PER_SHARD", 2)
+    videos = write_clips(tmp_path / "videos", num=4)
+    out = tmp_path / "store"
+    extract(videos, out)
+    whole = read_bytes(out)
+    shard = out / "shard-00001.h5"
+    flip_bit(shard, find_features(shard, "v_Punch_g02_c01")[40])
+    with pytest.raises(ValueError, match=rf"clip v_Punch_g02_c01: [\s\S]*Delete {shard} and run"):
+        FeatureStore(out).read("v_Punch_g02_c01")
+    shard.unlink()
+    assert extract(videos, out).tally.num_clips == 2
+    assert read_bytes(out) == whole
 
 
 def test_a_decoder_that_dies_costs_only_its_clip(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import textwrap
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from extract.inspect import describe_store
 from pipeline.clips import Clip
 from pipeline.features import (
     INDEX,
@@ -23,7 +27,10 @@ from pipeline.features import (
     claim_store,
     read_shard,
     read_spec,
+    write_index,
 )
+from pipeline.features.checksum import find_damage
+from tests.damage import find_features, flip_bit
 
 SPEC = FeatureSpec(backbone="mine", dim=4, dtype="float32")
 
@@ -88,6 +95,19 @@ def test_a_clip_longer_than_the_buffer_is_stored_whole(
     with h5py.File(tmp_path / "shard-00000.h5") as file:
         np.testing.assert_array_equal(file["clips/v_Punch_g08_c01"][:], rows)
         np.testing.assert_array_equal(file["clips/short"][:], rows[:3])
+
+
+def test_a_clip_that_fills_the_buffer_exactly_is_stored_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.features.writers._BUFFER_FRAMES", 8)
+    rows = np.arange(64, dtype=np.float32).reshape(16, 4)
+    with ShardWriter(tmp_path, "shard-00000", SPEC) as shard:
+        shard.append(rows[:8])
+        shard.append(rows[8:])
+        shard.finish(ClipRecord(make_clip(), num_steps=16, num_frames=16, fps=25.0))
+    with h5py.File(tmp_path / "shard-00000.h5") as file:
+        np.testing.assert_array_equal(file["clips/v_Punch_g08_c01"][:], rows)
 
 
 def test_frame_indices_tell_which_frames_were_taken(tmp_path: Path) -> None:
@@ -193,9 +213,9 @@ def test_a_shard_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
         new.attrs.update(old.attrs)
         new["clips/before"] = np.zeros((100, 4))  # every clip lies elsewhere now
         for clip_id, dataset in old["clips"].items():
-            new[f"clips/{clip_id}"] = dataset[:] + 1
+            new[f"clips/{clip_id}"] = dataset[:]
     (tmp_path / "new.h5").replace(shard)
-    np.testing.assert_array_equal(store.read("clip0"), arrays[0] + 1)
+    np.testing.assert_array_equal(store.read("clip0"), arrays[0])
 
 
 def test_compressed_clips_are_read_too(tmp_path: Path) -> None:
@@ -204,6 +224,174 @@ def test_compressed_clips_are_read_too(tmp_path: Path) -> None:
         del file["clips/clip1"]
         file["clips"].create_dataset("clip1", data=arrays[1], compression="gzip")
     np.testing.assert_array_equal(FeatureStore(tmp_path).read("clip1"), arrays[1])
+
+
+def write_old_store(folder: Path, array: np.ndarray) -> None:
+    """A store of one clip as it was written before clips had checksums."""
+    clip = {"id": "clip0", "label": "Punch", "group": "g08", "path": "Punch/clip0.avi"}
+    facts = {"num_steps": len(array), "num_frames": len(array), "fps": 25.0, "decoder": "pyav"}
+    content = {
+        **clip, **facts, "num_header_frames": -1, "problem": "", "num_bytes": -1, "digest": ""
+    }  # fmt: skip
+    claim_store(folder, SPEC)
+    for name in ("shard-00000.h5", INDEX):
+        with h5py.File(folder / name, "w", libver="v110") as file:
+            file.attrs.update({"format": "clip features 1", "spec": SPEC.to_json()})
+            file.create_group("clips")
+            if name == INDEX:
+                file["clips"]["clip0"] = h5py.ExternalLink("shard-00000.h5", "/clips/clip0")
+                lines = [json.dumps({**content, "shard": "shard-00000"})]
+                file.create_dataset("records", data=lines, dtype=h5py.string_dtype())
+            else:
+                file.create_group("failures")
+                file["clips/clip0"] = array
+                file["clips/clip0"].attrs.update(content)
+
+
+def test_a_checksum_is_the_crc_of_the_bytes_that_are_stored_however_they_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.features.writers._BUFFER_FRAMES", 8)
+    rows = np.random.default_rng(0).random((20, 4))
+    record = ClipRecord(make_clip("whole"), num_steps=20, num_frames=20, fps=25.0)
+    spec = replace(SPEC, dtype="float16")
+    claim_store(tmp_path, spec)
+    with ShardWriter(tmp_path, "shard-00000", spec) as shard:
+        shard.append(np.asfortranarray(rows))
+        shard.finish(record)
+        shard.append(rows[:3])
+        shard.discard()
+        for start in range(0, 20, 5):  # more than are buffered: in chunks
+            shard.append(rows[start : start + 5])
+        shard.finish(replace(record, clip=make_clip("pieces")))
+        shard.append(rows[:6])
+        shard.finish(replace(record, clip=make_clip("short"), num_steps=6))
+    write_index(tmp_path, spec, ["shard-00000"])
+    _, records, _ = read_shard(tmp_path, "shard-00000")
+    assert tuple(sorted(FeatureStore(tmp_path).records.values(), key=id_of)) == records
+    with h5py.File(tmp_path / "shard-00000.h5") as file:
+        for record in records:
+            stored = file["clips"][record.clip.id][:]
+            assert stored.dtype == np.float16
+            assert record.checksum == f"{zlib.crc32(stored.tobytes()):08x}"
+    whole, pieces, short = (FeatureStore(tmp_path).read(i) for i in ("whole", "pieces", "short"))
+    np.testing.assert_array_equal(whole, pieces)
+    np.testing.assert_array_equal(whole[:6], short)
+
+
+def id_of(record: ClipRecord) -> str:
+    return record.clip.id
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flipped_bit_in_features_is_an_error_that_names_store_clip_and_mend(
+    tmp_path: Path, seed: int
+) -> None:
+    arrays = write_store(tmp_path)
+    shard = tmp_path / "shard-00000.h5"
+    generator = random.Random(seed)
+    flip_bit(shard, generator.choice(find_features(shard, "clip1")), generator.randrange(8))
+    store = FeatureStore(tmp_path)
+    expected = (
+        rf"{tmp_path}, clip clip1: .* shard-00000.h5 are damaged: expected the checksum "
+        rf"{store.records['clip1'].checksum}, found [0-9a-f]{{8}}.\nDelete {shard} and run"
+    )
+    for _ in range(2):
+        with pytest.raises(ValueError, match=expected):
+            store.read("clip1")
+    np.testing.assert_array_equal(store.read("clip0"), arrays[0])
+    np.testing.assert_array_equal(store.read("clip2"), arrays[2])
+
+
+def test_a_clip_is_checked_when_it_is_first_read_and_when_its_shard_was_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_store(tmp_path)
+    store = FeatureStore(tmp_path)
+    checked = []
+
+    def note(array: np.ndarray, record: ClipRecord, spec: FeatureSpec) -> str | None:
+        checked.append(record.clip.id)
+        return find_damage(array, record, spec)
+
+    monkeypatch.setattr("pipeline.features.store.find_damage", note)
+    for clip_id in ("clip0", "clip1", "clip0", "clip0", "clip1"):
+        store.read(clip_id)
+    assert checked == ["clip0", "clip1"]
+    shard = tmp_path / "shard-00000.h5"
+    flip_bit(shard, find_features(shard, "clip0")[7])
+    os.utime(shard, ns=(0, 0))
+    with pytest.raises(ValueError, match="clip clip0: .* damaged"):
+        store.read("clip0")
+
+
+def test_a_flipped_bit_in_the_records_of_the_index_is_an_error_that_names_it(
+    tmp_path: Path,
+) -> None:
+    write_store(tmp_path)
+    index = tmp_path / INDEX
+    whole = index.read_bytes()
+    for text in (b'"label": "Punch"', b'"checksum": "', b'"shard": "shard-00001"'):
+        index.write_bytes(whole)
+        flip_bit(index, whole.index(text) + len(text) - 2, bit=1)
+        with pytest.raises(ValueError, match=rf"{index} cannot be read as HDF5, or is damaged"):
+            FeatureStore(tmp_path)
+
+
+def test_features_made_anew_since_the_index_was_written_are_refused(tmp_path: Path) -> None:
+    arrays = write_store(tmp_path)
+    store = FeatureStore(tmp_path)
+    with ShardWriter(tmp_path, "shard-00000", SPEC) as shard:
+        for clip_id in ("clip0", "clip1"):
+            shard.append(arrays[0] + 1)
+            shard.finish(replace(store.records[clip_id], num_steps=len(arrays[0])))
+    with pytest.raises(ValueError, match=r"clip clip0: shard-00000.h5 holds other features than"):
+        store.read("clip0")
+    with pytest.raises(ValueError, match=r"clip clip1: shard-00000.h5 holds other features than"):
+        store.read("clip1")
+
+
+def test_a_clip_that_lost_its_checksum_is_damage(tmp_path: Path) -> None:
+    write_store(tmp_path)
+    with h5py.File(tmp_path / "shard-00000.h5", "a") as file:
+        file["clips/clip1"].attrs["checksum"] = ""
+    with pytest.raises(ValueError, match=r"shard-00000.h5 .*a clip without a checksum"):
+        read_shard(tmp_path, "shard-00000")
+
+
+def test_a_store_written_without_checksums_is_read_unchecked(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).random((5, 4), dtype=np.float32)
+    write_old_store(tmp_path, array)
+    store = FeatureStore(tmp_path)
+    assert store.records["clip0"].checksum == ""
+    np.testing.assert_array_equal(store.read("clip0"), array)
+    spec, records, failures = read_shard(tmp_path, "shard-00000")
+    assert (spec, records, failures) == (SPEC, tuple(store.records.values()), ())
+    assert store.digest != FeatureStore(write_store_at(tmp_path / "new", array)).digest
+    assert "checksums: 0 of 1 clips, the others are not checked" in describe_store(tmp_path)
+    assert "checksums: 1 of 1 clips" in describe_store(tmp_path / "new")
+
+
+def write_store_at(folder: Path, array: np.ndarray, *, label: str = "Punch") -> Path:
+    with FeatureWriter(folder, SPEC) as writer:
+        writer.write(replace(make_clip("clip0"), label=label), array, fps=25.0)
+    return folder
+
+
+def test_equal_digests_of_stores_mean_equal_clips_with_equal_features(tmp_path: Path) -> None:
+    write_store(tmp_path / "shards of 2")
+    write_store(tmp_path / "shards of 1", clips_per_shard=1)
+    write_store(tmp_path / "one more", num_clips=4)
+    array = np.zeros((3, 4), np.float32)
+    write_store_at(tmp_path / "zeros", array)
+    write_store_at(tmp_path / "other label", array, label="Kick")
+    array[1, 2] = 1e-30
+    write_store_at(tmp_path / "other number", array)
+    digests = [FeatureStore(folder).digest for folder in sorted(tmp_path.iterdir())]
+    assert all(len(digest) == 16 for digest in digests)
+    (same,) = {FeatureStore(tmp_path / f"shards of {n}").digest for n in (1, 2)}
+    assert digests.count(same) == 2
+    assert len(set(digests)) == 5
 
 
 def test_a_damaged_or_missing_shard_is_named(tmp_path: Path) -> None:

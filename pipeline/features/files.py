@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from pipeline.clips import Clip
+from pipeline.features.checksum import compute_checksum
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
 from pipeline.files import replacing, write_text
 
 INDEX = "index.h5"
 SPEC = "spec.json"
-FORMAT = "clip features 1"
+FORMAT = "clip features 2"
+_WITHOUT_CHECKSUMS = "clip features 1"
+# What h5py raises on a file whose inner structure is damaged.
+_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 def claim_store(folder: Path, spec: FeatureSpec) -> None:
@@ -57,7 +63,11 @@ def read_shard(
     """The spec, the clips and the failures of one complete shard."""
     with open_file(folder / f"{name}.h5") as file:
         spec = FeatureSpec.from_json(file.attrs["spec"])
-        records = tuple(ClipRecord.from_attributes(d.attrs) for d in file["clips"].values())
+        # By name: a damaged link is an error then, where values() gives None.
+        clips = file["clips"]
+        records = tuple(ClipRecord.from_attributes(clips[name].attrs) for name in clips)
+        if file.attrs["format"] == FORMAT and not all(record.checksum for record in records):
+            raise ValueError("a clip without a checksum")
         failures = []
         for group in file["failures"].values():
             content = dict(group.attrs)
@@ -79,21 +89,43 @@ def write_index(folder: Path, spec: FeatureSpec, shards: Sequence[str]) -> None:
                 link = h5py.ExternalLink(f"{name}.h5", f"/clips/{record.clip.id}")
                 links[record.clip.id] = link
                 lines.append(json.dumps({**record.to_attributes(), "shard": name}))
-        file.create_dataset("records", data=lines, dtype=h5py.string_dtype())
+        # Of one length: HDF5 may hang on damage among strings of several.
+        length = max((len(line.encode()) for line in lines), default=1)
+        file.create_dataset("records", data=lines, dtype=h5py.string_dtype(length=length))
+        file.attrs["checksum"] = _sum_lines(lines)
 
 
-def open_file(path: Path) -> h5py.File:
-    """A file of a store, open for reading; ValueError where it is missing, damaged or foreign."""
+def read_index(folder: Path) -> tuple[tuple[str, ClipRecord], ...]:
+    """The name of the shard and the record of every clip, in the order of `index.h5`."""
+    with open_file(folder / INDEX) as file:
+        lines = list(file["records"].asstr()[:])
+        if file.attrs["format"] == FORMAT and file.attrs["checksum"] != _sum_lines(lines):
+            raise ValueError("its records do not have the checksum that it says")
+        contents = [json.loads(line) for line in lines]
+        return tuple((c.pop("shard"), ClipRecord.from_attributes(c)) for c in contents)
+
+
+def _sum_lines(lines: Sequence[str]) -> str:
+    return compute_checksum(np.frombuffer("\n".join(lines).encode(), np.uint8))
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[h5py.File]:
+    """A file of a store, open for reading in the block.
+
+    Raises ValueError where it is missing or foreign, or where the block finds it damaged.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: run the same `python -m extract` again.")
     try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing: run the same `python -m extract` again.") from error
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            form = file.attrs.get("format")
+            if form in (FORMAT, _WITHOUT_CHECKSUMS):
+                yield file
+                return
+    except _DAMAGE as error:
         raise ValueError(
-            f"{path} cannot be read as HDF5 ({error}).\n"
+            f"{path} cannot be read as HDF5, or is damaged ({error}).\n"
             f"Delete it and run the same `python -m extract` again: only its clips are done anew."
         ) from error
-    if file.attrs.get("format") != FORMAT:
-        file.close()
-        raise ValueError(f"{path}: expected a file of the form {FORMAT!r}, found another.")
-    return file
+    raise ValueError(f"{path}: expected a file of the form {FORMAT!r}, found {form!r}.")

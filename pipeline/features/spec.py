@@ -91,6 +91,7 @@ class ClipRecord:
     `num_frames` were decoded where the file's header promised `num_header_frames` (None: no
     promise); of these, every stride-th was encoded: `num_steps` rows. `problem` is "" for a whole
     clip. `num_bytes` and `digest` are of the video file, to see later whether it changed.
+    `checksum` is of the features as they are stored; "" in stores that were written without.
     """
 
     clip: Clip
@@ -102,6 +103,7 @@ class ClipRecord:
     problem: str = ""
     num_bytes: int = -1
     digest: str = ""
+    checksum: str = ""
 
     @property
     def is_truncated(self) -> bool:

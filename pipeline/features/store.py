@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.features.files import INDEX, open_file, read_spec
-from pipeline.features.spec import ClipRecord
+from pipeline.features.checksum import compute_checksum, find_damage
+from pipeline.features.files import INDEX, open_file, read_index, read_spec
 
 
 class FeatureStore:
@@ -30,31 +32,71 @@ class FeatureStore:
                 f"If an extraction is still running, wait for it; otherwise run the same "
                 f"`python -m extract` again: it goes on where it stopped."
             )
-        self.records: dict[str, ClipRecord] = {}
-        self._shard_of: dict[str, str] = {}
+        indexed = read_index(self.folder)
+        self.records = {record.clip.id: record for _, record in indexed}
+        self._shard_of = {record.clip.id: shard for shard, record in indexed}
         self._contents: dict[str, _Contents] = {}
-        with open_file(self.folder / INDEX) as index:
-            for line in index["records"].asstr()[:]:
-                content = json.loads(line)
-                shard = content.pop("shard")
-                record = ClipRecord.from_attributes(content)
-                self.records[record.clip.id] = record
-                self._shard_of[record.clip.id] = shard
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that are equal where two stores hold the same clips with equal features.
+
+        Over the spec without its versions, and each clip's id, label, group, path, length and
+        checksum; of features without checksums only that much is known.
+        """
+        lines = [self.spec.digest()]
+        for clip_id, record in sorted(self.records.items()):
+            clip = record.clip
+            lines.append(
+                json.dumps(
+                    [clip_id, clip.label, clip.group, clip.path, record.num_steps, record.checksum]
+                )
+            )
+        return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
     def read(self, clip_id: str) -> NDArray[Any]:
-        """The features (T, D) of a clip, in the store's dtype."""
-        name = self._shard_of[clip_id]
-        path = self.folder / f"{name}.h5"
-        known = self._contents.get(name)
+        """The features (T, D) of a clip, in the store's dtype.
+
+        Raises ValueError where they are not what was written: their checksum is compared when a
+        clip is first read, and again when its shard was replaced.
+        """
+        path = self.folder / f"{self._shard_of[clip_id]}.h5"
+        known = self._contents.get(path.name)
         if known is None or known.state != _find_state(path):
-            known = self._contents[name] = _find_contents(path)
-        place = known.places.get(clip_id)
-        if place is None:
-            with open_file(path) as file:
-                array: NDArray[Any] = file["clips"][clip_id][:]
-            return array
-        count = math.prod(place.shape)
-        return np.fromfile(path, place.dtype, count, offset=place.offset).reshape(place.shape)
+            known = self._contents[path.name] = _find_contents(path)
+        array = _read_array(path, clip_id, known.places.get(clip_id))
+        if clip_id not in known.checked:
+            self._check(path, clip_id, array)
+            known.checked.add(clip_id)
+        return array
+
+    def _check(self, path: Path, clip_id: str, array: NDArray[Any]) -> None:
+        damage = find_damage(array, self.records[clip_id], self.spec)
+        if damage is None:
+            return
+        with open_file(path) as file:
+            own = file["clips"][clip_id].attrs.get("checksum")
+        if own == compute_checksum(array):
+            raise ValueError(
+                f"{self.folder}, clip {clip_id}: {path.name} holds other features than index.h5 "
+                f"says: it was made anew since.\n"
+                f"Start again; if that does not help, delete {self.folder / INDEX} and run the "
+                f"same `python -m extract` again."
+            )
+        raise ValueError(
+            f"{self.folder}, clip {clip_id}: its features in {path.name} are damaged: {damage}.\n"
+            f"Delete {path} and run the same `python -m extract` again: only its clips are done "
+            f"anew. A store of features made elsewhere must be written again."
+        )
+
+
+def _read_array(path: Path, clip_id: str, place: _Place | None) -> NDArray[Any]:
+    if place is None:
+        with open_file(path) as file:
+            array: NDArray[Any] = file["clips"][clip_id][:]
+        return array
+    count = math.prod(place.shape)
+    return np.fromfile(path, place.dtype, count, offset=place.offset).reshape(place.shape)
 
 
 @dataclass(frozen=True)
@@ -68,19 +110,23 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Contents:
-    """A shard as it was: its file's `state`, and the places of its contiguous clips.
+    """A shard as it was: its file's `state`, its contiguous clips' places, the clips `checked`.
 
-    Reading these past HDF5 takes a fifth of the time, and leaves Python's lock to the training.
+    Reading contiguous ones past HDF5 takes a fifth of the time, and leaves Python's lock to the
+    training.
     """
 
     state: tuple[int, ...]
     places: dict[str, _Place] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
 
 
 def _find_contents(path: Path) -> _Contents:
     contents = _Contents(_find_state(path))
     with open_file(path) as file:
-        for clip_id, dataset in file["clips"].items():
+        clips = file["clips"]
+        for clip_id in clips:
+            dataset = clips[clip_id]
             offset = dataset.id.get_offset()
             if offset is not None:  # None: in chunks
                 contents.places[clip_id] = _Place(offset, dataset.shape, dataset.dtype)

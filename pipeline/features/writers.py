@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clips import Clip
+from pipeline.features.checksum import Checksum
 from pipeline.features.files import FORMAT, INDEX, claim_store, write_index
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
 from pipeline.files import replacing
@@ -35,6 +36,7 @@ class ShardWriter:
         self._spec = spec
         self._rows: list[NDArray[np.generic]] = []
         self._num_buffered = 0
+        self._checksum = Checksum()
         self._open_clip: h5py.Dataset | None = None
 
     def __enter__(self) -> Self:
@@ -59,6 +61,7 @@ class ShardWriter:
                 f"features of {rows.shape} hold NaN or infinity, or numbers too large for "
                 f"{self._spec.dtype} (largest {np.abs(rows).max():.4g})."
             )
+        self._checksum.add(stored)
         self._rows.append(stored)
         self._num_buffered += len(stored)
         if self._num_buffered >= _BUFFER_FRAMES:
@@ -66,26 +69,29 @@ class ShardWriter:
 
     def discard(self) -> None:
         """Forget the clip being written."""
-        self._rows, self._num_buffered = [], 0
+        self._rows, self._num_buffered, self._checksum = [], 0, Checksum()
         if self._open_clip is not None:
             del self._file["open clip"]
             self._open_clip = None
 
     def finish(self, record: ClipRecord) -> None:
-        """End the clip being written: `record` says which it is."""
+        """End the clip being written: `record` says which it is; its checksum is filled in."""
         name = f"clips/{record.clip.id}"
         if self._open_clip is not None:
-            self._flush()
+            if self._rows:
+                self._flush()
             self._file.move("open clip", name)
             dataset = self._open_clip
         else:
             dataset = self._file.create_dataset(name, data=np.concatenate(self._rows))
         assert len(dataset) == record.num_steps
-        for key, value in record.to_attributes().items():
+        summed = replace(record, checksum=self._checksum.hex_digits())
+        for key, value in summed.to_attributes().items():
             dataset.attrs[key] = value
         if self._spec.stride > 1:
             dataset.attrs["frame_indices"] = np.arange(record.num_steps) * self._spec.stride
-        self._rows, self._num_buffered, self._open_clip = [], 0, None
+        self._rows, self._num_buffered, self._checksum = [], 0, Checksum()
+        self._open_clip = None
 
     def record_failure(self, failure: Failure) -> None:
         """Note a clip that gave no features."""
