@@ -21,6 +21,7 @@ from eval.videos.watch import make_page, write_pages
 from pipeline.video import read_frames
 from pipeline.video.web import encode_web_video
 from tests.test_predict_videos import make_classifier, write_colours
+from tests.test_streaming import traced_growth
 
 
 def read_with_timeline(path: Path, classifier: Classifier) -> VideoAnswer:
@@ -146,3 +147,13 @@ def test_a_long_timeline_is_thinned_evenly_and_keeps_its_end() -> None:
     assert 1000 < len(timeline.seconds) <= 2049
     assert timeline.seconds[-1] == 5000.0
     assert len(set(np.diff(timeline.seconds[:-1]))) == 1
+
+
+def test_the_memory_of_a_long_timeline_is_that_of_its_moments() -> None:
+    reader = TimelineReader()
+
+    def add() -> None:
+        reader.add(np.ones(2, np.float32), np.zeros(2, np.float32))
+
+    # 300 bytes a moment, 2,049 of them at most; all that were read would be 6 MB.
+    assert traced_growth(add, num_steps=20_000) < 1_000_000
