@@ -14,7 +14,8 @@ from train.config import compose_config
 from train.fit import train_run
 
 LABELS = ("Archery", "BabyCrawling", "Punch")
-GROUPS = ("g08", "g09", "g15", "g16", "g17", "g18", "g25")  # split two: test, train, validation
+TESTED = ("g08", "g09", "g10", "g11", "g12")  # of split two
+GROUPS = (*TESTED, "g15", "g16", "g17", "g18", "g25")  # then train, validation
 
 
 def test_three_classes_are_told_apart_from_video_to_report(
@@ -29,7 +30,7 @@ def test_three_classes_are_told_apart_from_video_to_report(
     weights = str(data_root / "weights" / "bvlc_googlenet.npz")
     arguments = ["--videos", "videos", "--backbone", "bvlc-googlenet", "--weights", weights]
     assert extract(make_parser().parse_args([*arguments, "--stride", "40"])) == 0
-    assert len(FeatureStore("features/videos-bvlc-googlenet").records) == 21
+    assert len(FeatureStore("features/videos-bvlc-googlenet").records) == len(LABELS) * len(GROUPS)
     folder = train_run(
         compose_config(
             ["model=np-rnn", "split=ucf101-split2", "task.classes=present",
@@ -39,9 +40,11 @@ def test_three_classes_are_told_apart_from_video_to_report(
     assert evaluate(["--run", str(folder), "--videos", "videos"]) == 0
     with (folder / "eval" / "test" / "predictions.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["use"] != "missing"]
-    assert len(rows) == 6
+    assert len(rows) == len(LABELS) * len(TESTED)
     hits = sum(
         max(LABELS, key=lambda n: float(row[f"output:{n}"])) == row["target"] for row in rows
     )
-    assert hits >= 4  # by chance 2; a trained backbone gives 5 or 6
+    # One of three classes drawn blindly is right for 12 or more of 15 clips in 0.0003 of all cases
+    # (binomial); the trained net was right for 13 or 14 with seeds 0, 1, 2.
+    assert hits >= 12
     assert (folder / "eval" / "test" / "report.html").is_file()
