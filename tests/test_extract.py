@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import functools
+import json
 import os
 import random
 import signal
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +66,29 @@ class KillsItsProcess(MeanColour):
         return super().forward(images)
 
 
+class MeetsAnother(MeanColour):
+    """Mean colours, from the moment on at which as many processes as `num` are at work."""
+
+    def __init__(self, folder: Path, num: int) -> None:
+        super().__init__()
+        (folder / str(os.getpid())).touch()
+        self.has_met = functools.cache(
+            lambda: wait_until(lambda: len(list(folder.iterdir())) == num)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.has_met()
+        return super().forward(images)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if is_so():
+            return
+        time.sleep(0.02)
+    raise AssertionError("waited for nothing")
+
+
 def extract(
     videos: Path,
     out: Path,
@@ -81,6 +107,18 @@ def extract(
 
 def extract_until_killed(videos: str, out: str, num_batches: str) -> None:
     extract(Path(videos), Path(out), module=KillsItsProcess(int(num_batches)))
+
+
+def extract_beside_another(videos: str, out: str, meeting: str) -> None:
+    """Prints how many clips this process did, and the shards that it left to the other."""
+    tally = extract(Path(videos), Path(out), module=MeetsAnother(Path(meeting), 2)).tally
+    print(json.dumps([tally.num_clips, tally.left_to_others]))
+
+
+def python_command(function: str, *arguments: object) -> list[str]:
+    """The command of a process that calls a function of this file."""
+    code = f"import sys; from tests.test_extract import {function}; {function}(*sys.argv[1:])"
+    return [sys.executable, "-c", code, *map(str, arguments)]
 
 
 def read_bytes(store: Path) -> dict[str, bytes]:
@@ -171,14 +209,10 @@ def make_bomb(after: int):  # type: ignore[no-untyped-def]
 
 def test_killed_processes_resumed_give_the_store_of_an_undisturbed_one(tmp_path: Path) -> None:
     videos = write_clips(tmp_path / "videos", num=110, num_frames=6)  # 4 shards, 132 batches
-    code = (
-        "import sys; from tests.test_extract import extract_until_killed;"
-        "extract_until_killed(*sys.argv[1:])"
-    )
     generator = random.Random(0)
     for _ in range(3):
-        num_batches = str(generator.randrange(1, 36))  # a shard has 39
-        command = [sys.executable, "-c", code, str(videos), str(tmp_path / "killed"), num_batches]
+        num_batches = generator.randrange(1, 36)  # a shard has 39
+        command = python_command("extract_until_killed", videos, tmp_path / "killed", num_batches)
         assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
     extract(videos, tmp_path / "killed")
     extract(videos, tmp_path / "whole")
@@ -186,7 +220,34 @@ def test_killed_processes_resumed_give_the_store_of_an_undisturbed_one(tmp_path:
     assert {name: killed[name] for name in whole} == whole
 
 
-def test_two_processes_share_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_at_once_do_every_clip_once_and_both_do_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "CLIPS_PER_SHARD", 2)
+    videos = write_clips(tmp_path / "videos", num=16, num_frames=6)
+    extract(videos, tmp_path / "whole")
+    out, meeting = tmp_path / "store", tmp_path / "meeting"
+    for folder in (out, meeting):
+        folder.mkdir()
+    plan_shards(out, find_clips(videos).clips)
+    command = python_command("extract_beside_another", videos, out, meeting)
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    tallies = [json.loads(process.communicate(timeout=300)[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    (one, left_by_one), (other, left_by_other) = tallies
+    assert one + other == 16
+    assert min(one, other) >= 2  # a shard at least
+    assert left_by_one or left_by_other
+    last = extract(videos, out)
+    assert (last.tally.num_clips, last.is_complete) == (0, True)
+    assert read_bytes(out) == read_bytes(tmp_path / "whole")
+
+
+def test_a_shard_that_is_held_is_left_to_who_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(plan, "CLIPS_PER_SHARD", 2)
     videos = write_clips(tmp_path / "videos", num=6)
     out = tmp_path / "store"
