@@ -99,7 +99,7 @@ class ClipsTask:
         return Origin(features=self.store.spec)
 
     def places(self) -> Mapping[str, tuple[Path, str]]:
-        places = {"features": (self.store.folder, "")}
+        places = {"features": (self.store.folder, self.store.digest)}
         if is_split_file(self._split_name):
             places["split"] = Path(self._split_name), digest_split(self._split_name)
         return places
