@@ -137,7 +137,7 @@ def lstm_by_hand(
 
 
 def gradient_by_hand(net: SequenceNet, x: Tensor, *, back: int) -> Tensor:
-    """(H,), or (2H,) of an lstm: of the sum of the scores by the state `back` steps before."""
+    """(H,), or (2H,) of an lstm: of the sum of the outputs by the state `back` steps before."""
     assert net.recurrent is not None
     w = {name: weights.detach().double() for name, weights in net.recurrent.named_parameters()}
     states = [torch.zeros(6).double()] * net.spec.num_states
@@ -152,8 +152,8 @@ def gradient_by_hand(net: SequenceNet, x: Tensor, *, back: int) -> Tensor:
     before = last = [state.detach().requires_grad_() for state in states]
     for x_t in x[len(x) - back :].double():
         last = step(x_t, last)
-    score = (net.readout.weight.detach().double() @ last[0]).sum()
-    return torch.cat(torch.autograd.grad(score, before, materialize_grads=True))
+    total = (net.readout.weight.detach().double() @ last[0]).sum()
+    return torch.cat(torch.autograd.grad(total, before, materialize_grads=True))
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm"])

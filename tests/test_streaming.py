@@ -194,7 +194,7 @@ def traced_growth(step: Callable[[], object], *, num_steps: int) -> int:
 NUM_STEPS, MOST_GROWTH = 2000, 60_000
 
 
-def test_a_kept_score_a_step_is_seen_as_growth() -> None:
+def test_one_number_kept_a_step_is_seen_as_growth() -> None:
     kept: list[NDArray[Any]] = []
     grown = traced_growth(lambda: kept.append(np.ones(1, np.float32)), num_steps=NUM_STEPS)
     assert grown > 3 * MOST_GROWTH
