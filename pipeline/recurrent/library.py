@@ -10,6 +10,7 @@ import ctypes
 import functools
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,30 @@ BlockOfUpdates = _struct(
 )
 
 
+_KINDS = {ctypes.c_int64: "i", ctypes.c_double: "d", ctypes.c_void_p: "p"}
+# kMeaning of csrc/layout.h: bumped there and here when a function's arguments or a field's meaning
+# change. Names, order and types need no hand: they are in the digest.
+_MEANING = 1
+
+
+def digest_layout(
+    structs: Sequence[type[ctypes.Structure]] = (Pass, BlockOfUpdates), *, meaning: int = _MEANING
+) -> int:
+    """What `nprnn_layout` of a library with the same structs answers: FNV-1a, 64 bits."""
+    content = _to_bytes(meaning)
+    for struct in structs:
+        for name, kind, *_ in struct._fields_:
+            content += f"{name}{_KINDS[kind]}".encode() + _to_bytes(getattr(struct, name).offset)
+    digest = 0xCBF29CE484222325
+    for byte in content:
+        digest = (digest ^ byte) * 0x100000001B3 % 2**64
+    return digest
+
+
+def _to_bytes(number: int) -> bytes:
+    return number.to_bytes(8, "little")
+
+
 def _library_path() -> Path:
     beside = Path(__file__).with_name(LIBRARY_NAME)
     return Path(os.environ.get("NPRNN_LIBRARY", beside))
@@ -55,16 +80,17 @@ def load() -> ctypes.CDLL | str:
     path = _library_path()
     try:
         library = ctypes.CDLL(str(path))
-        is_ours = [
-            library.nprnn_struct_bytes(of_updates) == ctypes.sizeof(struct)
-            for of_updates, struct in enumerate((Pass, BlockOfUpdates))
-        ]
-        if all(is_ours):
+        library.nprnn_layout.restype = ctypes.c_uint64
+        found, expected = library.nprnn_layout(), digest_layout()
+        if found == expected:
             return library
-        reason = f"{path} was built from other sources"
+        reason = (
+            f"{path} was built from other sources than these: its layout is {found:016x}, "
+            f"expected {expected:016x}"
+        )
     except (OSError, AttributeError) as error:
         reason = f"{path} cannot be loaded: {error}"
-    reason += ". Install again where a C++ compiler (GCC or Clang) is at hand."
+    reason += ".\nInstall again where a C++ compiler (GCC or Clang) is at hand: pip install -e ."
     logging.getLogger(__name__).warning(
         "The fused recurrent kernel is not there, torch's slower one is used: %s", reason
     )

@@ -1,5 +1,6 @@
 // What Python and the library agree on. Every field has 8 bytes, so that the ctypes mirror in
-// fused.py has no padding to get wrong; `nprnn_struct_bytes` lets it check that the two match.
+// library.py has no padding to get wrong; `nprnn_layout` lets it check that the two match. A field
+// is listed in layout.h too; where arguments or meanings change, bump kMeaning there.
 #pragma once
 
 #include <stddef.h>
@@ -60,7 +61,8 @@ struct nprnn_updates {
 };
 
 #pragma GCC visibility push(default)
-int64_t nprnn_struct_bytes(int64_t of_updates);
+// A digest of the structs above; see layout.h.
+uint64_t nprnn_layout(void);
 int64_t nprnn_best_isa(void);
 // Length of a row of `states`.
 int64_t nprnn_padded(int64_t hidden, int64_t item_bytes);

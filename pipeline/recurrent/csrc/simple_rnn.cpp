@@ -7,6 +7,7 @@
 
 #include "abi.h"
 #include "kernels.h"
+#include "layout.h"
 #include "memory.h"
 #include "plan.h"
 
@@ -264,9 +265,7 @@ int64_t checked_updates(const nprnn_updates* all) {
 
 extern "C" {
 
-int64_t nprnn_struct_bytes(int64_t of_updates) {
-    return of_updates ? sizeof(nprnn_updates) : sizeof(nprnn_pass);
-}
+uint64_t nprnn_layout(void) { return nprnn::digest_layout(); }
 
 int64_t nprnn_best_isa(void) {
     for (int64_t isa : {NPRNN_AVX512, NPRNN_AVX2}) {
