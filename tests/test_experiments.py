@@ -17,6 +17,7 @@ from pipeline.tasks.table import TASKS
 from train.config import compose_config
 from train.experiments import PROTOCOLS, expand_experiments, paper_experiments
 from train.fit import train_run
+from train.groups import join_task
 
 ROOT = Path(__file__).resolve().parent.parent
 # Input and output sizes that stand for those of tasks that read files.
@@ -32,7 +33,7 @@ def make_spec(config: dict[str, Any]) -> NetSpec:
     if name in SIZES:
         sizes = SIZES[name]
     else:
-        task = make_task(config["task"])
+        task = make_task(join_task(config))
         sizes = task.input_size, task.num_outputs
     return NetSpec(input_size=sizes[0], num_outputs=sizes[1], **config["model"])
 

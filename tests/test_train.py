@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import signal
 import subprocess
@@ -53,7 +54,7 @@ def test_the_defaults_are_the_papers_protocol_for_ucf101() -> None:
     config = compose_config()
     assert config["model"]["hidden_size"] == 100
     assert config["model"]["dropout"] == 0.5
-    assert config["task"]["split"] == "ucf101-split1"
+    assert config["split"] == "ucf101-split1"
     assert config["optimizer"]["name"] == "rmsprop"
     assert config["trainer"]["batch_size"] == 256
     assert config["schedule"] == {"phase_epochs": [25, 30, 15], "cooling": 0.1}
@@ -308,6 +309,22 @@ def test_a_wrong_value_is_refused_with_what_was_expected(
 ) -> None:
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         train_run(compose_config([*data, *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("argument", "spelling"),
+    [
+        ("task.split=draw", "split=draw"),
+        ("+task.features=features/x", "features=features/x"),
+        ("task.split=draw,groups-split1", "split=draw,groups-split1"),
+        ("~task.features", "features=..."),
+    ],
+)
+def test_the_second_spelling_of_a_top_option_answers_with_the_one_there_is(
+    argument: str, spelling: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{argument}: no such key. Pass {spelling}.")):
+        compose_config([argument])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")

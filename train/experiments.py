@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pipeline.choices import suggest
 from pipeline.recurrent.spec import NETS
+from train.groups import TOP_OPTIONS
 
 _PREFIX = "+experiment="
 
@@ -97,6 +98,7 @@ def expand_experiments(arguments: Sequence[str]) -> list[str]:
 
     What the user sets explicitly, before or after it, wins. Raises ValueError for an unknown name.
     """
+    _refuse_second_spelling(arguments)
     explicit = {_key(argument) for argument in arguments if "=" in argument}
     expanded = []
     for argument in arguments:
@@ -109,8 +111,17 @@ def expand_experiments(arguments: Sequence[str]) -> list[str]:
     return expanded
 
 
+def _refuse_second_spelling(arguments: Sequence[str]) -> None:
+    """Refuse `task.split=` and `task.features=`, which stand at the top of the config."""
+    for argument in arguments:
+        option = _key(argument).removeprefix("task.")
+        if _key(argument) != option and option in TOP_OPTIONS:
+            value = argument.partition("=")[2]
+            raise ValueError(f"{argument}: no such key. Pass {option}={value or '...'}.")
+
+
 def _key(argument: str) -> str:
-    return argument.split("=", maxsplit=1)[0].lstrip("+")
+    return argument.split("=", maxsplit=1)[0].lstrip("+~")
 
 
 def _expand(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -10,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from pipeline.recurrent.spec import NETS, model_options
 from pipeline.tasks.options import ANSWERED_AT_EVERY_STEP, TASK_OPTIONS
 
-# Options of a task that are given without `task.` before them.
+# Options of a task that are given without `task.` before them, and stand beside its section.
 TOP_OPTIONS = ("features", "split")
 
 
@@ -27,7 +28,13 @@ def _compose_task(name: str) -> dict[str, Any]:
     """What `task=name` adds to the config, with the defaults of the task's options."""
     defaults = TASK_OPTIONS[name]()
     options = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
-    top = {option: options[option] for option in TOP_OPTIONS if option in options}
-    options |= {option: f"${{{option}}}" for option in top}
+    top = {option: options.pop(option) for option in TOP_OPTIONS if option in options}
     model = {"model": {"readout": "all"}} if name in ANSWERED_AT_EVERY_STEP else {}
     return {**top, **model, "task": {"name": name, **options}}
+
+
+def join_task(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The name and all options of a config's task, also those that stand beside its section."""
+    top = {option: config[option] for option in TOP_OPTIONS if option in config}
+    section = config["task"]
+    return {"name": section["name"], **top, **section}

@@ -20,6 +20,7 @@ from pipeline.runs import (
     load_run,
 )
 from pipeline.tasks import Task, make_task
+from train.groups import join_task
 from train.specs import ComputeSpec
 
 
@@ -39,7 +40,7 @@ class Training:
 
 def check_config(config: Mapping[str, Any]) -> Training:
     """The training that a composed config asks for; ValueError for what cannot be done."""
-    section = {**config["task"], **{k: config[k] for k in ("features", "split") if k in config}}
+    section = join_task(config)
     task = make_task(section)
     schedule, trainer = config["schedule"], dict(config["trainer"])
     batch = BatchSpec(**{field.name: trainer.pop(field.name) for field in fields(BatchSpec)})
