@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from eval.__main__ import main
 from eval.dynamics import measures as dyn
 from eval.dynamics.dynamics import Moment, compute_dynamics, draw_portraits
-from eval.dynamics.findings import choose_case, find_all
+from eval.dynamics.findings import choose_case, find_all, judge, measure
 from eval.dynamics.page import format_dynamics, write_dynamics
 from eval.predictions.predict import PartReader
+from papers.np_rnn import DYNAMICS
 from pipeline.recurrent.classifier import build_net
 from pipeline.runs import load_run
 from pipeline.tasks import make_task
@@ -183,10 +184,9 @@ def test_the_portraits_are_trajectories_of_the_papers_cases(tmp_path: Path) -> N
 
 
 def test_a_moment_without_numbers_has_no_verdict() -> None:
-    from eval.dynamics.claims import CLAIMS  # noqa: PLC0415 - what the other tests reach through findings
-
     empty = Moment("start", None, None, None, None, None, None)
-    assert all(claim.holds(empty) is None for of in CLAIMS.values() for claim in of.values())
+    for aspect, claims in DYNAMICS.items():
+        assert all(judge(claim, measure(empty, aspect)) is None for claim in claims.values())
 
 
 def test_a_logarithmic_axis_is_labelled_in_plain_text(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from eval.predictions.predict import PartReader
+from papers.np_rnn import PRINTED, TABLE_3
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS, NetKind, NetSpec
 from pipeline.runs import OptimizerSpec, ScheduleSpec, load_run
 from pipeline.tasks import make_task
 from pipeline.tasks.table import TASKS
 from train.config import compose_config
-from train.experiments import PROTOCOLS, expand_experiments, paper_experiments
+from train.experiments import PROTOCOLS, expand_experiments
 from train.fit import train_run
 from train.groups import join_task
 
@@ -130,21 +131,20 @@ def test_a_protocol_of_the_paper_has_its_numbers(
 
 
 def test_every_bar_and_row_of_the_paper_has_a_name() -> None:
-    places = paper_experiments()
-    by_place = [row.place for row in places.values()]
+    by_place = [row.place for row in PRINTED.values()]
     # 7 nets at 5 lengths; 5 nets at 3; 2 nets at 100 and 500 epochs; 4 nets.
     assert by_place.count("Figure 3") == 35
     assert by_place.count("Figure 4") == 15
     assert sum("Table 2" in place for place in by_place) == 4
     assert sum("Figure 5" in place for place in by_place) == 2
     assert by_place.count("Table 3") == 4
-    assert places["mnist-np-rnn-500"].accuracy == 0.968
-    assert places["ucf101-scaled-irnn"].accuracy == 0.566
-    assert places["addition-o-rnn-150"].accuracy is None
+    assert PRINTED["mnist-np-rnn-500"].test == 0.968
+    assert PRINTED["ucf101-scaled-irnn"].test == 0.566
+    assert PRINTED["addition-o-rnn-150"].test is None
 
 
 def test_a_bar_or_row_of_the_paper_is_its_protocol_with_a_net_and_a_number() -> None:
-    for name in paper_experiments():
+    for name in PRINTED:
         expanded = expand_experiments([f"+experiment={name}"])
         values = dict(argument.removeprefix("+").split("=") for argument in expanded)
         words = [values["experiment"]]
@@ -158,7 +158,7 @@ def test_a_bar_or_row_of_the_paper_is_its_protocol_with_a_net_and_a_number() -> 
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in paper_experiments() if not name.endswith(("00", "150"))]
+    [name for name in PRINTED if not name.endswith(("00", "150"))]
     + ["addition-o-rnn-500", "mnist-irnn-500"],
 )
 def test_a_bar_or_row_of_the_paper_composes(name: str) -> None:
@@ -169,11 +169,50 @@ def test_a_bar_or_row_of_the_paper_composes(name: str) -> None:
     assert config["budget"] == 1.0
 
 
-def test_the_settings_of_table_3_are_those_that_were_best_on_validation() -> None:
-    assert compose("+experiment=ucf101-irnn")["optimizer"]["lr"] == 1e-2
-    for net in ("np-rnn", "scaled-irnn", "lstm"):
-        config = compose(f"+experiment=ucf101-{net}")
-        assert (config["optimizer"]["lr"], config["model"]["dropout"]) == (1e-3, 0.5)
+def settings(*arguments: str) -> tuple[float, float]:
+    config = compose(*arguments)
+    return config["optimizer"]["lr"], config["model"]["dropout"]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_net_in_an_experiments_name_or_beside_it_gives_the_same_config(net: str) -> None:
+    expected = compose(f"+experiment=ucf101-{net}")
+    assert expected["model"]["name"] == net
+    assert compose("+experiment=ucf101", f"model={net}") == expected
+
+
+def test_the_settings_of_table_3_belong_to_the_net_that_is_chosen() -> None:
+    learning_rates = {"scaled-irnn": 1e-3, "irnn": 1e-2, "np-rnn": 1e-3, "lstm": 1e-3}
+    assert {net: row.learning_rate for net, row in TABLE_3.items()} == learning_rates
+    for net in NETS:
+        expected = learning_rates.get(net, 1e-3), 0.5
+        assert settings("+experiment=ucf101", f"model={net}") == expected
+    assert settings("+experiment=ucf101-irnn", "model=lstm") == (1e-3, 0.5)
+    assert settings("model=irnn") == (1e-3, 0.5)
+
+
+@pytest.mark.parametrize(
+    "preset", [["+experiment=ucf101-irnn"], ["+experiment=ucf101", "model=irnn"]]
+)
+def test_a_setting_given_explicitly_wins_over_table_3(preset: list[str]) -> None:
+    assert settings(*preset, "optimizer.lr=0.5") == (0.5, 0.5)
+    assert settings("model.dropout=0.3", *preset) == (1e-2, 0.3)
+
+
+def test_in_a_sweep_over_nets_each_has_its_own_settings(tmp_path: Path) -> None:
+    program = (
+        "import hydra, train.config as config\n"
+        "config.register_groups()\n"
+        "@hydra.main(version_base='1.3', config_path='pkg://train.conf', config_name='train')\n"
+        "def main(composed):\n"
+        "    found = config.resolve_config(composed)\n"
+        "    print(found['model']['name'], found['optimizer']['lr'])\n"
+        "main()\n"
+    )
+    arguments = ["-m", "+experiment=ucf101", "model=np-rnn,irnn,gru", f"out={tmp_path}"]
+    command = [sys.executable, "-c", program, *arguments]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["np-rnn 0.001", "irnn 0.01", "gru 0.001"]
 
 
 def test_a_long_name_is_the_protocol_and_its_overrides() -> None:

@@ -11,10 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("extract", "train", "eval")
-PACKAGES = ("pipeline", *STAGES, "demo")
+PACKAGES = ("papers", "pipeline", *STAGES, "demo")
 # A room is a module or a folder; the longest name that fits is a module's room. A room imports
 # rooms of lower floors only; inside a room, modules import each other without a circle.
 FLOORS = {
+    "papers": 0,
     "pipeline": 0,
     "pipeline.choices": 0,
     "pipeline.console": 0,
@@ -176,6 +177,8 @@ def test_modules_never_import_each_other_in_a_circle() -> None:
         ("eval.study.study", "import eval.commands.predict"),
         ("eval.commands.predict", "from eval import __main__"),
         ("eval.commands.predict", "from demo.clips import PAIRS"),
+        ("papers.np_rnn", "from pipeline.recurrent.spec import NETS"),
+        ("papers.np_rnn", "from pipeline.choices import check_choice"),
         ("pipeline.clips.splits", "import h5py"),
         ("extract.decode", "import av"),
         ("extract.decode", "from decord import VideoReader"),
@@ -198,6 +201,8 @@ def test_an_import_against_the_rules_is_found(module: str, source: str) -> None:
             "pipeline.features.writers",
             "import h5py\nfrom pipeline.features.spec import FeatureSpec",
         ),
+        ("train.experiments", "from papers.np_rnn import PROTOCOLS"),
+        ("papers.irnn", "from papers.book import Claim"),
         ("demo.__main__", "import extract.flow, train.fit, eval.report.report"),
         ("extract.flow", "from pipeline.features import FeatureSpec\nimport torch"),
         ("pipeline.runs.folder", "from pipeline.recurrent.classifier import build_net"),

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 from eval.__main__ import main
 from eval.study.page import write_study
-from eval.study.paper import TABLE_3
 from eval.study.study import study_runs
 from eval.study.table import format_study
+from papers.np_rnn import TABLE_3
 from pipeline.recurrent.classifier import SequenceNet
 from tests.test_report import PageReader, find_addresses
 from tests.tiny_runs import (

@@ -9,8 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pipeline.console import OK, run_command
-from train.config import resolve_config
-from train.experiments import expand_experiments
+from train.config import prepare_arguments, resolve_config
 from train.groups import register_groups
 
 
@@ -36,12 +35,12 @@ def _exit_unless_ok(command: Callable[[], int]) -> None:
         sys.exit(code)
 
 
-def _expand_arguments() -> int:
-    sys.argv[1:] = expand_experiments(sys.argv[1:])
+def _prepare_arguments() -> int:
+    sys.argv[1:] = prepare_arguments(sys.argv[1:])
     return OK
 
 
 if __name__ == "__main__":
-    _exit_unless_ok(_expand_arguments)
+    _exit_unless_ok(_prepare_arguments)
     register_groups()
     main()

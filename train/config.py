@@ -14,6 +14,12 @@ from train.experiments import expand_experiments
 from train.groups import register_groups
 
 
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """The arguments as Hydra takes them: long names expanded, values in --help computed."""
+    asks_for_help = {"--help", "-h"} & set(arguments)
+    return [*expand_experiments(arguments), *(["--resolve"] if asks_for_help else [])]
+
+
 def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The config that `python -m train` gets from these overrides, for `train_run`.
 
@@ -24,7 +30,7 @@ def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
     register_groups()
     try:
         with initialize_config_module("train.conf", version_base="1.3"):
-            return resolve_config(compose("train", overrides=expand_experiments(overrides)))
+            return resolve_config(compose("train", overrides=prepare_arguments(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(str(error).split("\nConfig search path")[0]) from error
 

@@ -1,96 +1,32 @@
-"""The experiments of the np-RNN paper by their long names, composed of protocols.
+"""Experiments by their long names: a protocol of a paper or of ours, a net, a number.
 
-`+experiment=addition-np-rnn-400` is `+experiment=addition model=np-rnn task.length=400`: a protocol
-(a file of conf/experiment), then a net where the protocol leaves it open, then a number.
-Talathi & Vartak 2015, "Improving performance of recurrent neural network with ReLU nonlinearity".
+`+experiment=addition-np-rnn-400` is `+experiment=addition model=np-rnn task.length=400`: a
+protocol, then a net where the protocol leaves it open, then a number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
+from papers import irnn, np_rnn
+from papers.book import Protocol
 from pipeline.choices import suggest
 from pipeline.recurrent.spec import NETS
-from train.groups import TOP_OPTIONS
+from pipeline.tasks.options import TOP_OPTIONS
 
-_PREFIX = "+experiment="
+PREFIX = "+experiment="
 
-
-class Protocol(NamedTuple):
-    """What may follow a protocol's name: a net, and a number that becomes an override."""
-
-    has_net: bool = True
-    override: Callable[[int], str] | None = None
-
-
-class PaperResult(NamedTuple):
-    """Where the paper shows an experiment, and the test accuracy it prints (None: a bar)."""
-
-    place: str
-    accuracy: float | None = None
-
-
-def _length(steps: int) -> str:
-    return f"task.length={steps}"
-
-
-def _constant(epochs: int) -> str:
-    return f"schedule.phase_epochs=[{epochs}]"
-
-
-def _cooled_twice(epochs: int) -> str:
-    """Three phases of one length, as the paper's 33, 33 and 34 of 100 epochs.
-
-    How it cooled in the 500 epochs of Table 2 the paper does not tell.
-    """
-    third = epochs // 3
-    return f"schedule.phase_epochs=[{third},{third},{epochs - 2 * third}]"
-
-
-PROTOCOLS: dict[str, Protocol] = {
-    "addition": Protocol(override=_length),
-    "multiplication": Protocol(override=_length),
-    "mnist-np-rnn": Protocol(has_net=False, override=_cooled_twice),
-    "mnist-irnn": Protocol(has_net=False, override=_constant),
-    "permuted-mnist": Protocol(override=_cooled_twice),
-    "ucf101": Protocol(),
-    "copying": Protocol(override=_length),
-    "digits": Protocol(),
-}
-
-# Table 3: the settings that were best on validation, and the test accuracy of each.
-_UCF101 = {
-    "scaled-irnn": ("1e-3", 0.566),
-    "irnn": ("1e-2", 0.67),
-    "np-rnn": ("1e-3", 0.752),
-    "lstm": ("1e-3", 0.785),
-}
-# The nets that section 4 names for each figure; the bars themselves are a picture only.
-_ADDITION = (
-    "np-rnn", "irnn", "scaled-irnn", "n-rnn", "np-tanh-rnn", "o-rnn", "g-rnn",
-)  # fmt: skip
-_MULTIPLICATION = ("np-rnn", "irnn", "scaled-irnn", "n-rnn", "np-tanh-rnn")
-
-
-def paper_experiments() -> dict[str, PaperResult]:
-    """Every bar and row of Figures 3, 4, 5 and Tables 2, 3, by its long name."""
-    return {
-        **_bars("addition", "Figure 3", nets=_ADDITION, lengths=(150, 200, 300, 400, 500)),
-        **_bars("multiplication", "Figure 4", nets=_MULTIPLICATION, lengths=(50, 100, 200)),
-        "mnist-irnn-100": PaperResult("Table 2, Figure 5", 0.83),
-        "mnist-irnn-500": PaperResult("Table 2", 0.93),
-        "mnist-np-rnn-100": PaperResult("Table 2, Figure 5", 0.92),
-        "mnist-np-rnn-500": PaperResult("Table 2", 0.968),
-        **{f"ucf101-{net}": PaperResult("Table 3", row[1]) for net, row in _UCF101.items()},
-    }
-
-
-def _bars(
-    protocol: str, place: str, *, nets: Sequence[str], lengths: Sequence[int]
-) -> dict[str, PaperResult]:
-    names = (f"{protocol}-{net}-{length}" for net in nets for length in lengths)
-    return dict.fromkeys(names, PaperResult(place))
+_OURS = {
+    "copying": Protocol(
+        task="copying", optimizer="rmsprop", lr=1e-3, phase_epochs=(10,), batch_size=128,
+        loss_over_batch="mean", number="length",
+    ),
+    # Minutes on two cores.
+    "digits": Protocol(
+        task="digits", optimizer="rmsprop", lr=1e-3, phase_epochs=(40, 20), batch_size=16
+    ),
+}  # fmt: skip
+PROTOCOLS: dict[str, Protocol] = {**np_rnn.PROTOCOLS, **irnn.PROTOCOLS, **_OURS}
 
 
 def expand_experiments(arguments: Sequence[str]) -> list[str]:
@@ -102,11 +38,11 @@ def expand_experiments(arguments: Sequence[str]) -> list[str]:
     explicit = {_key(argument) for argument in arguments if "=" in argument}
     expanded = []
     for argument in arguments:
-        if not argument.startswith(_PREFIX):
+        if not argument.startswith(PREFIX):
             expanded.append(argument)
             continue
-        protocol, *overrides = _expand(argument.removeprefix(_PREFIX))
-        expanded.append(_PREFIX + protocol)
+        protocol, *overrides = _expand(argument.removeprefix(PREFIX))
+        expanded.append(PREFIX + protocol)
         expanded += [override for override in overrides if _key(override) not in explicit]
     return expanded
 
@@ -140,18 +76,29 @@ def _expand(name: str) -> list[str]:
     protocol = max(matches, key=len)
     words = name[len(protocol) + 1 :].split("-")
     row, overrides = PROTOCOLS[protocol], []
-    if row.override and words[-1].isdecimal():
-        overrides = [row.override(int(words.pop()))]
+    if row.number and words[-1].isdecimal():
+        overrides = [_override(row, int(words.pop()))]
     net = "-".join(words)
-    if net and not (row.has_net and net in NETS):
+    if net and (row.net or net not in NETS):
         raise _unknown(name)
-    if protocol == "ucf101" and net in _UCF101:
-        overrides = [f"optimizer.lr={_UCF101[net][0]}", "model.dropout=0.5"]
     return [protocol, *([f"model={net}"] if net else []), *overrides]
 
 
+def _override(protocol: Protocol, number: int) -> str:
+    """What a number after the protocol's name sets: the length, or the epochs.
+
+    Epochs are divided as the protocol's own, equally into its phases, the last one the longest.
+    """
+    if protocol.number == "length":
+        return f"task.length={number}"
+    num_phases = len(protocol.phase_epochs)
+    each = number // num_phases
+    phases = [*[each] * (num_phases - 1), number - each * (num_phases - 1)]
+    return f"schedule.phase_epochs=[{','.join(map(str, phases))}]"
+
+
 def _unknown(name: str) -> ValueError:
-    known = [*PROTOCOLS, *paper_experiments()]
+    known = [*PROTOCOLS, *np_rnn.PRINTED]
     return ValueError(
         f"+experiment={name}: expected one of {', '.join(PROTOCOLS)}, or one of them with a net "
         f"and a number, such as addition-np-rnn-400."

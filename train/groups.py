@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
+from papers.book import Protocol
 from pipeline.recurrent.spec import NETS, model_options
-from pipeline.tasks.options import ANSWERED_AT_EVERY_STEP, TASK_OPTIONS
+from pipeline.tasks.options import ANSWERED_AT_EVERY_STEP, TASK_OPTIONS, TOP_OPTIONS
+from train.experiments import PROTOCOLS
 
-# Options of a task that are given without `task.` before them, and stand beside its section.
-TOP_OPTIONS = ("features", "split")
+_OF_NET = "of_net"
 
 
 def register_groups() -> None:
-    """Make `model=` and `task=` known to Hydra."""
+    """Make `model=`, `task=` and `+experiment=` known to Hydra, and the values they compute."""
+    OmegaConf.register_new_resolver(_OF_NET, _find_setting, replace=True)
     store = ConfigStore.instance()
     for name in NETS:
         store.store(group="model", name=name, node=model_options(name))
     for name in TASK_OPTIONS:
         store.store(group="task", name=name, node=_compose_task(name), package="_global_")
+    for name, row in PROTOCOLS.items():
+        node = _compose_experiment(name, row)
+        store.store(group="experiment", name=name, node=node, package="_global_")
 
 
 def _compose_task(name: str) -> dict[str, Any]:
@@ -38,3 +44,36 @@ def join_task(config: Mapping[str, Any]) -> dict[str, Any]:
     top = {option: config[option] for option in TOP_OPTIONS if option in config}
     section = config["task"]
     return {"name": section["name"], **top, **section}
+
+
+def _compose_experiment(name: str, protocol: Protocol) -> dict[str, Any]:
+    """What `+experiment=name` chooses and sets.
+
+    What is best for single nets is looked up when the config is resolved, by the net it then has:
+    however the net was chosen, and for each net of a sweep.
+    """
+    groups = {"task": protocol.task, "optimizer": protocol.optimizer, "model": protocol.net}
+    defaults = [{f"override /{group}": choice} for group, choice in groups.items() if choice]
+    return {
+        "defaults": defaults,
+        **({"split": protocol.split} if protocol.split else {}),
+        "model": {"dropout": _setting(name, "dropout")},
+        "optimizer": {"lr": _setting(name, "lr"), "clip": protocol.clip},
+        "schedule": {"phase_epochs": list(protocol.phase_epochs)},
+        "trainer": {
+            "batch_size": protocol.batch_size,
+            "loss_over_batch": protocol.loss_over_batch,
+            "keep": protocol.keep,
+        },
+    }
+
+
+def _setting(experiment: str, name: Literal["lr", "dropout"]) -> float | str:
+    protocol = PROTOCOLS[experiment]
+    if not protocol.best_of_net:
+        return float(getattr(protocol, name))
+    return f"${{{_OF_NET}:{experiment},{name},${{model.name}}}}"
+
+
+def _find_setting(experiment: str, name: Literal["lr", "dropout"], net: str) -> float:
+    return PROTOCOLS[experiment].setting(name, net)

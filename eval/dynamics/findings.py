@@ -5,15 +5,23 @@ What is seen is written from the numbers, also where it contradicts the paper.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.dynamics.claims import CLAIMS, NOTHING, TOLERANCE
 from eval.dynamics.dynamics import LOOK_BACK, Dynamics, Moment, at
 from eval.dynamics.measures import PHASE_CASES
+from papers.book import Claim
+from papers.np_rnn import (
+    ACTIVE_UNITS,
+    DYNAMICS,
+    DYNAMICS_OF_OTHERS,
+    PHASE_PORTRAITS,
+    TOLERANCE,
+)
 
 _ROUNDING = 1e-12  # of a sensitivity: what is below may be rounding of the state
 NEAR_ONE = 0.01
@@ -60,10 +68,30 @@ def find_all(dynamics: Dynamics, portraits: Mapping[str, NDArray[np.float64]]) -
 
 
 def _compare(title: str, aspect: str, dynamics: Dynamics, seen: str) -> Finding:
-    claim = CLAIMS[aspect].get(dynamics.run.config.net.name)
+    claim = DYNAMICS[aspect].get(dynamics.run.config.net.name)
     if claim is None:
-        return Finding(title, f"The paper says {NOTHING[aspect]}.", seen, None)
-    return Finding(title, f"The paper says: {claim.text}.", seen, claim.holds(dynamics.start))
+        return Finding(title, f"The paper says {DYNAMICS_OF_OTHERS[aspect]}.", seen, None)
+    verdict = judge(claim, measure(dynamics.start, aspect))
+    return Finding(title, f"The paper says: {claim.sentence}.", seen, verdict)
+
+
+def judge(claim: Claim, measured: NDArray[np.complex128] | float | None) -> bool | None:
+    """Whether the claim holds of what was measured; None where one of them cannot say."""
+    return None if claim.holds is None or measured is None else claim.holds(measured)
+
+
+def measure(moment: Moment, aspect: str) -> NDArray[np.complex128] | float | None:
+    """What the claims of this aspect are about; None where it is not defined or too short."""
+    if aspect == "spectrum":
+        return moment.eigenvalues
+    values = moment.gradient_norms if aspect == "gradient" else moment.sensitivity
+    if values is None or len(values) < 2:
+        return None
+    later = at(values, LOOK_BACK)
+    if aspect == "gradient":
+        return later
+    first = at(values, 0)
+    return later / first if first > 0 else math.nan
 
 
 def see_spectrum(dynamics: Dynamics) -> str:
@@ -126,11 +154,7 @@ def _say_sensitivity(moment: Moment) -> str:
 
 
 def _find_active(dynamics: Dynamics) -> Finding:
-    paper = (
-        "The paper says: a unit below zero is off, and the argument from eigenvalues is for states "
-        "within the positive quadrant, to which the np-RNN is restricted (section 2, eq. 8; "
-        "section 4.2)."
-    )
+    paper = f"The paper says: {ACTIVE_UNITS.sentence}."
     if dynamics.start.active_share is None:
         seen = _undefined(dynamics, "active_share")
         return Finding("Active units", paper, seen, None)
@@ -160,11 +184,7 @@ def _is_masked(moment: Moment) -> bool:
 
 
 def _find_phases(dynamics: Dynamics, portraits: Mapping[str, NDArray[np.float64]]) -> Finding:
-    paper = (
-        "The paper says, of two ReLU units without input: with eigenvalues (1, 1) every state "
-        "stays, with both below 1 all end at the origin, with (1, below 1) on a line, and with one "
-        "above 1 they diverge (figure 2)."
-    )
+    paper = f"The paper says, of two ReLU units without input: {PHASE_PORTRAITS.sentence}."
     ratios = {case: _growth(path) for case, path in portraits.items()}
     steps = len(next(iter(portraits.values()))) - 1
     told = "; ".join(f"{case}, {_number(ratio)}" for case, ratio in ratios.items())

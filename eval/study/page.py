@@ -15,8 +15,8 @@ from eval.scores import tables
 from eval.study import table as study_table
 from eval.study.choice import TIE_RULE, NetStudy, Setting
 from eval.study.heat_maps import draw_grids
-from eval.study.paper import TABLE_3, TABLE_3_IS
 from eval.study.study import Study, TestedNet, TestedTask
+from papers.np_rnn import TABLE_3, TABLE_3_IS
 from pipeline.files import write_text
 
 PAGE = "study.html"

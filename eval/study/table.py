@@ -8,8 +8,8 @@ from eval.pages.text import align, write_count
 from eval.scores.rows import mark_budget
 from eval.scores.tables import write_interval, write_value
 from eval.study.choice import DROPOUT, LEARNING_RATE, TIE_RULE, NetStudy, Setting
-from eval.study.paper import TABLE_3
 from eval.study.study import Study, TestedNet, TestedTask
+from papers.np_rnn import TABLE_3
 
 HEADERS = (
     "RNN type", "training method", "validation", "test", "95 % interval", "floor", "seeds",

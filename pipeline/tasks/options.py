@@ -146,6 +146,8 @@ TASK_OPTIONS: dict[str, type[TaskOptions]] = {
     "digits": DigitsOptions,
 }
 
+# Options that are written without `task.` before them: they stand beside the task's section.
+TOP_OPTIONS = ("features", "split")
 # Tasks that are scored at single steps of a sequence, so that a net answers at all of them.
 ANSWERED_AT_EVERY_STEP = ("copying",)
 

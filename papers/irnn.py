@@ -1,0 +1,113 @@
+"""What is known here of the IRNN paper: its own text is not at hand.
+
+Le, Jaitly & Hinton 2015, "A simple way to initialize recurrent networks of rectified linear units",
+arXiv:1504.00941. `second-hand` is what a review or the np-RNN paper tells of it, `unverified` what
+others tell without a source: pages must say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from papers import np_rnn
+from papers.book import Claim, Printed, Protocol, Source
+
+# The task is this paper's; how it trained is not known, and the np-RNN's protocol for MNIST is
+# taken.
+PROTOCOLS: Mapping[str, Protocol] = {
+    "permuted-mnist": replace(np_rnn.PROTOCOLS["mnist-np-rnn"], task="permuted-mnist", net=""),
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """The settings that its grids had, as they are told."""
+
+    learning_rates: tuple[float, ...]
+    clips: tuple[float, ...]
+    forget_biases: tuple[float, ...]
+    batch_size: int
+    most_updates: int
+    source: Source = "second-hand"
+
+
+# SGD at a fixed rate; input weights N(0, 0.001), and whether that is a variance is not said.
+TRAINING = Training(
+    learning_rates=tuple(10.0**exponent for exponent in range(-9, 0)),
+    clips=(1, 10, 100, 1000),
+    forget_biases=(1, 4, 10, 20),
+    batch_size=16,
+    most_updates=1_000_000,
+)
+
+
+def _perplexities(rows: Sequence[tuple[str, float]]) -> dict[str, Printed]:
+    place = "1 Billion Word benchmark"
+    return {
+        f"words-{net}": Printed(place, value, unit="perplexity", source="unverified")
+        for net, value in rows
+    }
+
+
+def _frame_errors(rows: Sequence[tuple[str, float, float]]) -> dict[str, Printed]:
+    """Of the development and the test part, in shares."""
+    return {
+        f"frames-{net}": Printed(
+            "TIMIT", test / 100, validation=development / 100, unit="error", source="second-hand"
+        )
+        for net, development, test in rows
+    }
+
+
+# By task and net: `irnn-4x512` has four layers of 512 units.
+PRINTED: Mapping[str, Printed] = {
+    "mnist-irnn": Printed("MNIST", 0.03, unit="error", source="second-hand"),
+    "mnist-lstm": Printed("MNIST", 0.34, unit="error", source="second-hand"),
+    **_perplexities(
+        [
+            ("lstm-512", 68.8),
+            ("irnn-4x512", 69.4),
+            ("irnn-1024-projected-512", 70.2),
+            ("tanh-4x512", 71.8),
+            ("tanh-1024", 72.5),
+        ]
+    ),
+    **_frame_errors(
+        [
+            ("lstm-2x250", 34.5, 35.4),
+            ("scaled-irnn-2x500", 34.3, 35.5),
+            ("lstm-5x250", 35.0, 36.2),
+            ("scaled-irnn-5x500", 33.0, 33.8),
+            ("lstm-5x250-bidirectional", 28.5, 29.1),
+            ("scaled-irnn-5x500-bidirectional", 28.9, 29.7),
+        ]
+    ),
+}
+
+RESULTS: Mapping[str, tuple[Claim, ...]] = {
+    "addition": (
+        Claim("IRNNs converge as well as LSTMs", "the adding problem", source="second-hand"),
+    ),
+    "mnist": (
+        Claim(
+            "standard RNNs fail, also with ReLU; the IRNN errs on 3 %, the LSTM is worse",
+            "MNIST pixel by pixel",
+            source="second-hand",
+        ),
+    ),
+    "words": (
+        Claim(
+            "IRNNs are closer to LSTMs than to RNNs",
+            "1 Billion Word benchmark",
+            source="second-hand",
+        ),
+    ),
+    "frames": (
+        Claim(
+            "with 0.01 I it easily outperforms tanh units and is comparable to the LSTM",
+            "TIMIT",
+            source="second-hand",
+        ),
+    ),
+}
