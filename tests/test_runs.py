@@ -18,6 +18,7 @@ from pipeline.runs import (
     Place,
     Run,
     RunConfig,
+    ScheduleSpec,
     Session,
     begin_run,
     find_place,
@@ -243,6 +244,20 @@ def test_a_run_of_an_earlier_version_is_the_same_run_and_finds_its_features(
     assert earlier.provenance.sessions[0].versions == {"torch": "2"}
     monkeypatch.chdir("/")
     assert len(PartReader("test").read(earlier)[1]) == 36
+
+
+def test_a_run_of_an_earlier_version_is_read_without_what_had_no_effect(
+    run: Run, tmp_path: Path
+) -> None:
+    make_legacy(run, features="store", split=str(tmp_path / "tiny.yaml"))
+    path = run.folder / "config.yaml"
+    legacy = yaml.safe_load(path.read_text())
+    legacy["schedule"] = {"phase_epochs": [10], "cooling": 0.1}
+    legacy["optimizer"] |= {"clip": None, "clip_by": "norm"}
+    path.write_text(yaml.safe_dump(legacy))
+    config = load_run(run.folder).config
+    assert config.schedule == ScheduleSpec((10,), None)
+    assert (config.optimizer.clip, config.optimizer.clip_by) == (None, None)
 
 
 @pytest.mark.parametrize("place", range(5))

@@ -255,7 +255,7 @@ def test_a_readout_that_does_not_fit_the_task_is_refused(
 
 def test_a_budget_shortens_training_and_is_written_down(tmp_path: Path, data: list[str]) -> None:
     assert ScheduleSpec((25, 30, 15), 0.1).scaled(0.1) == ScheduleSpec((2, 3, 2), 0.1, 1.0)
-    assert ScheduleSpec((10,), 0.1).scaled(0.01) == ScheduleSpec((1,), 0.1, 0.1)
+    assert ScheduleSpec((10,), None).scaled(0.01) == ScheduleSpec((1,), None, 0.1)
     folder = train_run(compose_config([*data, "budget=0.5"]))
     assert load_run(folder).config.budget == 0.5
     assert len(read_log(folder)) == 4
@@ -294,12 +294,16 @@ def test_the_learning_rate_cools_between_phases() -> None:
         (["optimizer.lr=0"], "optimizer.lr: expected a number above 0, found 0"),
         (["optimizer.clip_by=size"], "optimizer.clip_by: expected one of norm, value"),
         (["schedule.phase_epochs=[]"], "schedule.phase_epochs: expected a list"),
+        (
+            ["schedule.phase_epochs=[3]", "schedule.cooling=0.5"],
+            "schedule.cooling is 0.5, which",
+        ),
+        (["schedule.cooling=null"], "schedule.cooling: expected a factor in (0, 1], found None"),
+        (["optimizer.clip=null", "optimizer.clip_by=value"], "optimizer.clip_by is 'value', which"),
+        (["optimizer.clip_by=null"], "optimizer.clip_by: expected one of norm, value, found None"),
         (["trainer.keep=first"], "trainer.keep: expected one of best, last"),
         (["trainer.batch_size=0"], "trainer.batch_size: expected 1 or more"),
-        (
-            ["model.readout=middle"],
-            "model.readout: expected one of last, mean, all",
-        ),
+        (["model.readout=middle"], "model.readout: expected one of last, mean, all"),
         (["split=ucf"], "split=ucf: expected groups-split1, ucf101-split1"),
         (["features=nowhere"], "nowhere: expected a feature store"),
     ],
@@ -307,8 +311,29 @@ def test_the_learning_rate_cools_between_phases() -> None:
 def test_a_wrong_value_is_refused_with_what_was_expected(
     data: list[str], overrides: list[str], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         train_run(compose_config([*data, *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "schedule", "clipping"),
+    [
+        ([], {"phase_epochs": [25, 30, 15], "cooling": 0.1}, (10.0, "norm")),
+        (["schedule.phase_epochs=[7]"], {"phase_epochs": [7], "cooling": None}, (10.0, "norm")),
+        (["+experiment=addition"], {"phase_epochs": [10], "cooling": None}, (10.0, "norm")),
+        (
+            ["+experiment=addition", "schedule.phase_epochs=[5,5]", "optimizer.clip=null"],
+            {"phase_epochs": [5, 5], "cooling": 0.1},
+            (None, None),
+        ),
+    ],
+)
+def test_cooling_and_the_way_of_clipping_stand_only_where_they_have_an_effect(
+    overrides: list[str], schedule: dict[str, Any], clipping: tuple[Any, Any]
+) -> None:
+    config = compose_config(overrides)
+    assert config["schedule"] == schedule
+    assert (config["optimizer"]["clip"], config["optimizer"]["clip_by"]) == clipping
 
 
 @pytest.mark.parametrize(
@@ -361,7 +386,7 @@ def test_gradients_are_clipped_by_norm_or_value() -> None:
     ):
         module = SequenceModule(
             build_net(NetSpec("mean-pool", input_size=1, num_outputs=1), seed=0),
-            kind="", optimizer=spec, schedule=ScheduleSpec((1,), 1.0),
+            kind="", optimizer=spec, schedule=ScheduleSpec((1,), None),
             loss_over_batch="mean", seed=0,
         )  # fmt: skip
         parameter.grad = torch.tensor([3.0, -4.0])

@@ -100,7 +100,7 @@ def make_updates(
         ),
         learning_rate=learning_rate,
         clip=float("inf") if optimizer.clip is None else optimizer.clip,
-        clip_by=optimizer.clip_by,
+        clip_by=optimizer.clip_by or "norm",
         loss="cross_entropy" if kind == CLASSIFICATION else "squared_error",
         reduction=loss_over_batch,
         nonlinearity=net.spec.kind.nonlinearity,

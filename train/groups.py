@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ _OF_NET = "of_net"
 
 def register_groups() -> None:
     """Make `model=`, `task=` and `+experiment=` known to Hydra, and the values they compute."""
-    OmegaConf.register_new_resolver(_OF_NET, _find_setting, replace=True)
+    for name, compute in _RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, compute, replace=True)
     store = ConfigStore.instance()
     for name in NETS:
         store.store(group="model", name=name, node=model_options(name))
@@ -77,3 +78,17 @@ def _setting(experiment: str, name: Literal["lr", "dropout"]) -> float | str:
 
 def _find_setting(experiment: str, name: Literal["lr", "dropout"], net: str) -> float:
     return PROTOCOLS[experiment].setting(name, net)
+
+
+def _is_several(phases: Sequence[int]) -> bool:
+    return len(phases) > 1
+
+
+def _where(given: Any, default: Any) -> Any:
+    """A default that has an effect only where another value is given, neither null nor false."""
+    return None if given is None or given is False else default
+
+
+_RESOLVERS: dict[str, Callable[..., Any]] = {
+    _OF_NET: _find_setting, "several": _is_several, "where": _where,
+}  # fmt: skip

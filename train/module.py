@@ -143,7 +143,7 @@ class SequenceModule(pl.LightningModule):
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         clip = float("inf") if self._optimizer.clip is None else self._optimizer.clip
-        by_norm = self._optimizer.clip_by == "norm"
+        by_norm = self._optimizer.clip_by != "value"
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip if by_norm else float("inf"))
         self._gradient_norm = float(norm)
         if not by_norm:

@@ -54,4 +54,5 @@ def make_scheduler(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """The scheduler, to be stepped once an epoch."""
     ends = [sum(spec.phase_epochs[: i + 1]) for i in range(len(spec.phase_epochs) - 1)]
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=ends, gamma=spec.cooling)
+    gamma = 1.0 if spec.cooling is None else spec.cooling
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=ends, gamma=gamma)

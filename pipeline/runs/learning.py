@@ -13,7 +13,7 @@ OPTIMIZERS = ("rmsprop", "sgd", "adam")
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """Which optimizer, and how gradients are clipped (`clip` None: not at all).
+    """Which optimizer, and how gradients are clipped (`clip` and `clip_by` None: not at all).
 
     `decay` is of RMSprop's running mean of squared gradients, None for the others.
     """
@@ -21,25 +21,37 @@ class OptimizerSpec:
     name: str
     lr: float
     clip: float | None
-    clip_by: Literal["norm", "value"]
+    clip_by: Literal["norm", "value"] | None
     decay: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("optimizer.name", self.name, OPTIMIZERS)
-        check_choice("optimizer.clip_by", self.clip_by, ("norm", "value"))
+        self._check_clip_by()
         for name, number in (("lr", self.lr), ("clip", self.clip)):
             if number is not None and not (math.isfinite(number) and number > 0):
                 raise ValueError(f"optimizer.{name}: expected a number above 0, found {number}.")
         if self.decay is not None and not 0 <= self.decay < 1:
             raise ValueError(f"optimizer.decay: expected 0 <= decay < 1, found {self.decay}.")
 
+    def _check_clip_by(self) -> None:
+        if self.clip is not None:
+            check_choice("optimizer.clip_by", self.clip_by, ("norm", "value"))
+        elif self.clip_by is not None:
+            raise ValueError(
+                f"optimizer.clip_by is {self.clip_by!r}, which has no effect: optimizer.clip is "
+                f"null, so that gradients are not clipped. Leave it out, or pass optimizer.clip=10."
+            )
+
 
 @dataclass(frozen=True)
 class ScheduleSpec:
-    """Phases of training: between two the learning rate is multiplied by `cooling`."""
+    """Phases of training: between two the learning rate is multiplied by `cooling`.
+
+    With one phase there is none: None.
+    """
 
     phase_epochs: tuple[int, ...]
-    cooling: float
+    cooling: float | None
     epoch_share: float = 1.0
     """The share of the batches that an epoch takes: below 1 only in trials."""
 
@@ -49,9 +61,19 @@ class ScheduleSpec:
                 f"schedule.phase_epochs: expected a list of epochs, each 1 or more, "
                 f"found {list(self.phase_epochs)}."
             )
-        if not 0 < self.cooling <= 1:
+        self._check_cooling()
+
+    def _check_cooling(self) -> None:
+        if len(self.phase_epochs) > 1:
+            if self.cooling is None or not 0 < self.cooling <= 1:
+                raise ValueError(
+                    f"schedule.cooling: expected a factor in (0, 1], found {self.cooling}."
+                )
+        elif self.cooling is not None:
             raise ValueError(
-                f"schedule.cooling: expected a factor in (0, 1], found {self.cooling}."
+                f"schedule.cooling is {self.cooling}, which has no effect with the one phase of "
+                f"schedule.phase_epochs={list(self.phase_epochs)}: the learning rate is cooled "
+                f"between two.\nLeave it out, or pass more phases."
             )
 
     @property

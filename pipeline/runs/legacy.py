@@ -40,12 +40,22 @@ def upgrade_config(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> 
         origin=Origin.from_dict(provenance),
         labels=tuple(config["labels"] or ()),
         net=NetSpec(**config["net"]),
-        optimizer=OptimizerSpec(**config["optimizer"]),
-        schedule=ScheduleSpec(
-            tuple(config["schedule"]["phase_epochs"]), config["schedule"]["cooling"]
-        ),
+        optimizer=_upgrade_optimizer(config["optimizer"]),
+        schedule=_upgrade_schedule(config["schedule"]),
         batch=BatchSpec(**{f.name: trainer[f.name] for f in fields(BatchSpec)}),
     )
+
+
+def _upgrade_optimizer(section: Mapping[str, Any]) -> OptimizerSpec:
+    """The optimizer; a way of clipping stood there also where nothing was clipped."""
+    unused = {"clip_by": None} if section["clip"] is None else {}
+    return OptimizerSpec(**{**section, **unused})
+
+
+def _upgrade_schedule(section: Mapping[str, Any]) -> ScheduleSpec:
+    """The schedule; a cooling stood there also with one phase, where it had no effect."""
+    phases = tuple(section["phase_epochs"])
+    return ScheduleSpec(phases, section["cooling"] if len(phases) > 1 else None)
 
 
 def _digest(split: str) -> str:
