@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.allocation import keep_freed_memory
+from extract.options import INSPECT, parse_words
 from pipeline.clips import find_clips, is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
 
@@ -18,99 +19,6 @@ if TYPE_CHECKING:
 
 # What takes long to import is imported where it is called: --help and mistakes answer at once.
 # ruff: noqa: PLC0415
-
-_EXAMPLES = """\
-examples:
-  python -m extract --videos UCF101/
-      features of every frame of every clip, in features/UCF101-googlenet
-  python -m extract --videos UCF101/ --limit 20
-      the first 20 clips, to try
-  python -m extract --videos UCF101/ --backbone bvlc-googlenet --weights bvlc_googlenet.npz
-      the GoogLeNet of 2014, from a file
-  python -m extract --videos clips.csv
-      the videos of a list: path,label and, if wanted, group and split
-  python -m extract --videos my_clips/ --backbone timm/convnext_tiny --stride 5
-      every fifth frame through a timm model
-  python -m extract --inspect features/UCF101-googlenet
-      what a store holds
-
-Run the same command again after a stop of any kind: it goes on where it stopped. Several processes
-may run it at the same time: each takes shards that no other has.
-"""
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m extract",
-        description="Decode videos and write the CNN features of their frames into HDF5.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    job = parser.add_mutually_exclusive_group(required=True)
-    job.add_argument(
-        "--videos",
-        type=Path,
-        metavar="DIR|CSV",
-        help="videos in one folder per class, or a list path,label[,group][,split]",
-    )
-    job.add_argument("--inspect", type=Path, metavar="STORE", help="print what a store holds")
-    add("--out", type=Path, metavar="DIR", help="default: features/<folder>-<backbone>")
-    _add_encoder_options(parser)
-    add(
-        "--workers",
-        type=_positive,
-        default=None,
-        metavar="N",
-        help="decoding processes; default: a quarter of the cores, on a GPU all but one",
-    )
-    add("--limit", type=_positive, metavar="N", help="only the first N clips, to try")
-    return parser
-
-
-def _add_encoder_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--backbone",
-        default="googlenet",
-        metavar="NAME",
-        help="googlenet (default), bvlc-googlenet, or timm/<name>",
-    )
-    add(
-        "--weights",
-        default="imagenet",
-        metavar="WEIGHTS",
-        help="imagenet (default; downloaded once), random, or a file",
-    )
-    add(
-        "--features",
-        choices=("pool", "logits"),
-        default="pool",
-        help="before the classifier (default), or its output",
-    )
-    add("--stride", type=_positive, default=1, metavar="N", help="take every N-th frame; default 1")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="arithmetic of the backbone; auto: bfloat16 where the processor has it",
-    )
-    add(
-        "--batch-frames",
-        type=_positive,
-        default=None,
-        metavar="N",
-        help="frames encoded at a time; default 16 on a CPU, 128 on a GPU",
-    )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {number}")
-    return number
 
 
 def extract(options: argparse.Namespace) -> int:
@@ -183,23 +91,33 @@ def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
     return "\n".join(lines)
 
 
+def inspect(options: argparse.Namespace) -> int:
+    """Print what the store holds, or whether it is whole; the exit code."""
+    from extract.inspect import describe_store
+    from extract.verify import verify_store
+
+    if not options.verify:
+        print(describe_store(options.store))
+        return OK
+    found = verify_store(options.store)
+    print(found)
+    return SOME_FAILED if found.damages else OK
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    options = make_parser().parse_args(arguments)
-    if options.inspect:
-        return run_command(lambda: _inspect(options.inspect), how_to_go_on="")
-    keep_freed_memory()
+    words = sys.argv[1:] if arguments is None else arguments
+
+    def command() -> int:
+        options = parse_words(words)
+        if options.verb == INSPECT:
+            return inspect(options)
+        keep_freed_memory()
+        return extract(options)
+
     return run_command(
-        lambda: extract(options),
-        how_to_go_on="Run the same command again: it goes on where it stopped.",
+        command, how_to_go_on="Run the same command again: it goes on where it stopped."
     )
-
-
-def _inspect(store: Path) -> int:
-    from extract.inspect import describe_store
-
-    print(describe_store(store))
-    return OK
 
 
 if __name__ == "__main__":

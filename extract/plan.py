@@ -49,14 +49,19 @@ def plan_shards(folder: Path, clips: Sequence[Clip]) -> tuple[Shard, ...]:
 
 
 def read_plan(folder: Path) -> list[Shard]:
-    """All shards of the store's plan, [] before the first extraction."""
+    """All shards of the store's plan, [] before the first extraction; ValueError for damage."""
     path = folder / PLAN
     if not path.is_file():
         return []
-    return [
-        Shard(entry["name"], tuple(Clip(**clip) for clip in entry["clips"]))
-        for entry in json.loads(path.read_text())
-    ]
+    try:
+        return [
+            Shard(entry["name"], tuple(Clip(**clip) for clip in entry["clips"]))
+            for entry in json.loads(path.read_text(encoding="utf-8"))
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): extract into another folder with --out."
+        ) from error
 
 
 def _refuse_moved(clips: Sequence[Clip], known: dict[str, Clip]) -> None:

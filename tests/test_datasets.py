@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.__main__ import default_out, extract, make_parser
+from extract.__main__ import default_out, extract
+from extract.options import make_parser
 from pipeline.clips import (
     PARTS,
     Clip,

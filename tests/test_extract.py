@@ -387,7 +387,7 @@ def test_the_command_extracts_and_inspects(
         features = index["clips/v_Archery_g01_c01"]
         assert features.shape == (2, 1024)
         assert features.dtype == np.float16
-    monkeypatch.setattr(sys, "argv", ["extract", "--inspect", "features/videos-googlenet"])
+    monkeypatch.setattr(sys, "argv", ["extract", "inspect", "features/videos-googlenet"])
     assert main() == 0
     assert "Archery" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["extract", *options, "--stride", "2"])

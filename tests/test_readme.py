@@ -10,7 +10,7 @@ import pytest
 
 from demo.__main__ import main as demo
 from demo.clips import LABELS
-from extract.__main__ import make_parser
+from extract.options import parse_words
 from tests.conftest import ROOT
 from tests.test_commands import parse as parse_eval
 from train.config import compose_config
@@ -33,7 +33,7 @@ def find_commands(stage: str) -> list[list[str]]:
 
 def test_the_extract_commands_are_understood() -> None:
     for arguments in find_commands("extract"):
-        make_parser().parse_args(arguments)
+        parse_words(arguments)
 
 
 def test_the_eval_commands_are_understood() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from eval.__main__ import main as evaluate
-from extract.__main__ import extract, make_parser
+from extract.__main__ import extract
+from extract.options import make_parser
 from pipeline.features import FeatureStore
 from train.config import compose_config
 from train.fit import train_run

@@ -8,12 +8,14 @@ from pipeline.features.files import (
     INDEX,
     SPEC,
     claim_store,
+    read_index,
     read_shard,
     read_spec,
     write_index,
 )
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
 from pipeline.features.store import FeatureStore
+from pipeline.features.verify import ShardCheck, check_shard, find_wrong_links
 from pipeline.features.writers import FeatureWriter, ShardWriter
 
 __all__ = [
@@ -24,8 +26,12 @@ __all__ = [
     "FeatureSpec",
     "FeatureStore",
     "FeatureWriter",
+    "ShardCheck",
     "ShardWriter",
+    "check_shard",
     "claim_store",
+    "find_wrong_links",
+    "read_index",
     "read_shard",
     "read_spec",
     "write_index",

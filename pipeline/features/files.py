@@ -20,7 +20,7 @@ SPEC = "spec.json"
 FORMAT = "clip features 2"
 _WITHOUT_CHECKSUMS = "clip features 1"
 # What h5py raises on a file whose inner structure is damaged.
-_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
+DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 def claim_store(folder: Path, spec: FeatureSpec) -> None:
@@ -65,7 +65,7 @@ def read_shard(
         spec = FeatureSpec.from_json(file.attrs["spec"])
         # By name: a damaged link is an error then, where values() gives None.
         clips = file["clips"]
-        records = tuple(ClipRecord.from_attributes(clips[name].attrs) for name in clips)
+        records = tuple(ClipRecord.from_attributes(clips[clip_id].attrs) for clip_id in clips)
         if file.attrs["format"] == FORMAT and not all(record.checksum for record in records):
             raise ValueError("a clip without a checksum")
         failures = []
@@ -123,7 +123,7 @@ def open_file(path: Path) -> Iterator[h5py.File]:
             if form in (FORMAT, _WITHOUT_CHECKSUMS):
                 yield file
                 return
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(
             f"{path} cannot be read as HDF5, or is damaged ({error}).\n"
             f"Delete it and run the same `python -m extract` again: only its clips are done anew."

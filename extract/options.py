@@ -1,0 +1,165 @@
+"""The words of `python -m extract`: options and verbs."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.choices import check_choice
+
+INSPECT = "inspect"
+_OLD_INSPECT = "--inspect"
+_EXAMPLES = """\
+examples:
+  python -m extract --videos UCF101/
+      features of every frame of every clip, in features/UCF101-googlenet
+  python -m extract --videos UCF101/ --limit 20
+      the first 20 clips, to try
+  python -m extract --videos UCF101/ --backbone bvlc-googlenet --weights bvlc_googlenet.npz
+      the GoogLeNet of 2014, from a file
+  python -m extract --videos clips.csv
+      the videos of a list: path,label and, if wanted, group and split
+  python -m extract --videos my_clips/ --backbone timm/convnext_tiny --stride 5
+      every fifth frame through a timm model
+  python -m extract inspect features/UCF101-googlenet
+      what a store holds; --verify: whether it is whole
+
+Run the same command again after a stop of any kind: it goes on where it stopped. Several processes
+may run it at the same time: each takes shards that no other has.
+"""
+
+
+_INSPECT_EXAMPLES = """\
+examples:
+  python -m extract inspect features/UCF101-googlenet
+      spec, clips of each class, frames, and what is wrong with the videos
+  python -m extract inspect features/UCF101-googlenet --verify
+      read everything and compare the checksums: is it what was written?
+
+Ends with 0 (whole), 1 (something is damaged or missing: it says what) or 2 (no store).
+"""
+
+
+def parse_words(words: Sequence[str]) -> argparse.Namespace:
+    """The options of the verb that the first word names, as its `verb`; "" for an extraction.
+
+    Raises ValueError for a verb that is none, and for a spelling of before the verbs.
+    """
+    _refuse_old_spelling(words)
+    if not words or words[0].startswith("-"):
+        return make_parser().parse_args(words, argparse.Namespace(verb=""))
+    if Path(words[0]).exists():
+        raise ValueError(
+            f"python -m extract: expected {INSPECT} or an option, found {words[0]!r}.\n"
+            f"The command is: {_write_command('--videos', *words)}"
+        )
+    check_choice("python -m extract", words[0], (INSPECT,))
+    return make_inspect_parser().parse_args(words[1:], argparse.Namespace(verb=INSPECT))
+
+
+def _refuse_old_spelling(words: Sequence[str]) -> None:
+    parts = [part for word in words for part in word.split("=", 1)]
+    if _OLD_INSPECT not in parts:
+        return
+    stores = parts[parts.index(_OLD_INSPECT) + 1 :][:1] or ["STORE"]
+    raise ValueError(
+        f"{_OLD_INSPECT} is a verb now.\nThe command is: {_write_command(INSPECT, *stores)}"
+    )
+
+
+def _write_command(*words: str) -> str:
+    return shlex.join(["python", "-m", "extract", *words])
+
+
+def make_inspect_parser() -> argparse.ArgumentParser:
+    """The options of `inspect`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m extract {INSPECT}",
+        description="Print what a feature store holds, or whether it is whole.",
+        epilog=_INSPECT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("store", type=Path, metavar="STORE", help="its folder")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every clip of every shard, and compare checksums, shards, plan and index",
+    )
+    return parser
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of an extraction."""
+    parser = argparse.ArgumentParser(
+        prog="python -m extract",
+        description="Decode videos and write the CNN features of their frames into HDF5.\n\n"
+        "verbs, with options of their own (python -m extract VERB --help):\n"
+        f"  {INSPECT}  what a store holds, and whether it is whole",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--videos",
+        type=Path,
+        required=True,
+        metavar="DIR|CSV",
+        help="videos in one folder per class, or a list path,label[,group][,split]",
+    )
+    add("--out", type=Path, metavar="DIR", help="default: features/<folder>-<backbone>")
+    _add_encoder_options(parser)
+    add(
+        "--workers",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="decoding processes; default: a quarter of the cores, on a GPU all but one",
+    )
+    add("--limit", type=_positive, metavar="N", help="only the first N clips, to try")
+    return parser
+
+
+def _add_encoder_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--backbone",
+        default="googlenet",
+        metavar="NAME",
+        help="googlenet (default), bvlc-googlenet, or timm/<name>",
+    )
+    add(
+        "--weights",
+        default="imagenet",
+        metavar="WEIGHTS",
+        help="imagenet (default; downloaded once), random, or a file",
+    )
+    add(
+        "--features",
+        choices=("pool", "logits"),
+        default="pool",
+        help="before the classifier (default), or its output",
+    )
+    add("--stride", type=_positive, default=1, metavar="N", help="take every N-th frame; default 1")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="arithmetic of the backbone; auto: bfloat16 where the processor has it",
+    )
+    add(
+        "--batch-frames",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="frames encoded at a time; default 16 on a CPU, 128 on a GPU",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {number}")
+    return number
