@@ -8,7 +8,9 @@ from pathlib import Path
 
 from extract.plan import is_done, read_plan
 from pipeline.features import (
+    DAMAGED,
     INDEX,
+    TRUNCATED,
     ClipRecord,
     Failure,
     FeatureSpec,
@@ -66,7 +68,6 @@ def _per_class(records: list[ClipRecord]) -> list[str]:
 
 
 def _describe_damage(records: list[ClipRecord], failures: list[Failure]) -> list[str]:
-    truncated = [f"  {r.clip.path}: {r.problem}" for r in records if r.is_truncated]
     failed = [f"  {f.clip.path}: {f.reason}" for f in failures]
     decoders = Counter(record.decoder for record in records if record.decoder)
     return [
@@ -76,11 +77,16 @@ def _describe_damage(records: list[ClipRecord], failures: list[Failure]) -> list
             else []
         ),
         f"checksums: {_count_checksums(records)}",
-        f"truncated: {len(truncated)}",
-        *truncated,
+        *_list_in_condition(records, TRUNCATED),
+        *_list_in_condition(records, DAMAGED),
         f"failed: {len(failed)}",
         *failed,
     ]
+
+
+def _list_in_condition(records: list[ClipRecord], condition: str) -> list[str]:
+    found = [record for record in records if record.condition == condition]
+    return [f"{condition}: {len(found)}", *(f"  {r.clip.path}: {r.problem}" for r in found)]
 
 
 def _count_checksums(records: list[ClipRecord]) -> str:

@@ -104,19 +104,27 @@ def test_two_runs_of_one_config_and_seed_are_refused(tmp_path: Path, store: Path
     assert len(once.rows[0].seeds) == 1
 
 
-def test_missing_and_truncated_clips_are_said_and_are_no_failure(
+def test_missing_truncated_and_damaged_clips_are_said_and_are_no_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gone, short = TEST_CLIPS[0].id, TEST_CLIPS[5].id
-    store = write_store(tmp_path / "features", missing=[gone], truncated=[short])
+    gone, short, torn = (TEST_CLIPS[i].id for i in (0, 5, 7))
+    store = write_store(tmp_path / "features", missing=[gone], truncated=[short], damaged=[torn])
     net = write_run(tmp_path / "run", store)
     assert main(["--run", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr().out
-    assert "clips: 36 listed, 35 used, 1 missing, 1 of the used truncated" in printed
+    said = "clips: 36 listed, 35 used, 1 missing; of the used 1 truncated, 1 damaged"
+    assert said in printed
+    assert "1 of the clips used are truncated." in printed
+    assert "1 of the clips used are damaged." in printed
     assert gone in printed
     report = json.loads((tmp_path / "run" / "eval" / "test" / "report.json").read_text())
     clips = report["rows"][0]["clips"]
-    assert clips == {"num_listed": 36, "num_used": 35, "missing": [gone], "truncated": [short]}
+    assert clips == {
+        "num_listed": 36, "num_used": 35,
+        "missing": [gone], "truncated": [short], "damaged": [torn],
+    }  # fmt: skip
+    page = (tmp_path / "run" / "eval" / "test" / "report.html").read_text()
+    assert "1 missing; of the used 1 truncated, 1 damaged" in page
     used = [clip.id for clip in TEST_CLIPS if clip.id != gone]
     scores = report["rows"][0]["scores"]
     assert scores["top-1 accuracy"]["value"] == pytest.approx(_accuracy(net, used))

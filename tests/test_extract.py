@@ -32,7 +32,7 @@ from extract.plan import Shard, claim_shard, plan_shards
 from pipeline.backbones import Backbone
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.clips import Clip, find_clips
-from pipeline.features import FeatureSpec, FeatureStore
+from pipeline.features import TRUNCATED, FeatureSpec, FeatureStore
 from pipeline.video import read_frames
 from tests.damage import find_features, flip_bit
 from tests.tiny_clips import write_clip, write_clips
@@ -317,9 +317,10 @@ def test_every_damaged_file_is_named_and_the_rest_is_extracted(tmp_path: Path) -
     assert len(outcome.problems) == 5  # the shared name counts for both files
     stored = FeatureStore(tmp_path / "store").records
     assert set(stored) == {"v_Archery_g01_c01", "v_Archery_g02_c01", "cut"}
-    assert stored["cut"].is_truncated
+    assert stored["cut"].condition == TRUNCATED
     described = describe_store(tmp_path / "store")
-    assert "truncated: 1" in described
+    assert "truncated: 1\n  Bad/cut.avi: truncated" in described
+    assert "damaged: 0" in described
     assert "failed: 2" in described
     again = extract(videos, tmp_path / "store")
     assert again.tally.num_clips == 0

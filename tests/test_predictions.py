@@ -23,7 +23,7 @@ _NAMES = st.lists(st.text("aß,\"'\n;: $", min_size=1, max_size=6), min_size=2, 
 
 def _make(labels: tuple[str, ...], outputs: NDArray[np.float32], targets: object) -> Predictions:
     ids = tuple(f"clip {i}" for i in range(len(outputs)))
-    use = PartUse(len(ids) + 1, ids, missing=("gone",), truncated=ids[1:2])
+    use = PartUse(len(ids) + 1, ids, missing=("gone",), truncated=ids[1:2], damaged=ids[2:3])
     return Predictions(labels, outputs, np.asarray(targets), tuple(f"s{i}" for i in ids), use)
 
 
@@ -65,11 +65,13 @@ def test_the_comparison_of_this_file_sees_one_changed_output() -> None:
 
 
 def test_the_file_has_a_row_for_each_listed_clip_also_the_missing_ones(tmp_path: Path) -> None:
-    write_predictions(tmp_path / "p.csv", _make(("a", "b"), np.zeros((2, 2), np.float32), [1, 0]))
+    outputs = np.zeros((3, 2), np.float32)
+    write_predictions(tmp_path / "p.csv", _make(("a", "b"), outputs, [1, 0, 0]))
     assert (tmp_path / "p.csv").read_text() == (
         "id,use,source,target,output:a,output:b\n"
         "clip 0,used,sclip 0,b,0,0\n"
         "clip 1,truncated,sclip 1,a,0,0\n"
+        "clip 2,damaged,sclip 2,a,0,0\n"
         "gone,missing,,,,\n"
     )
 

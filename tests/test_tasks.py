@@ -67,18 +67,25 @@ def test_the_parts_are_the_splits_and_say_what_is_missing(tmp_path: Path) -> Non
     assert task.sources("test")[0] == "Archery/g01"
 
 
-def test_truncated_clips_are_counted(tmp_path: Path) -> None:
+def test_truncated_and_damaged_clips_are_counted_apart(tmp_path: Path) -> None:
     claim_store(tmp_path, SPEC)
+    problems = {
+        "g03": "truncated: 2 of 9 frames decoded",
+        "g05": "damaged: 1 of 2 packets did not decode cleanly",
+        "g10": "damaged: 2 of 2 packets did not decode cleanly",
+    }
     with ShardWriter(tmp_path, "shard-00000", SPEC) as shard:
         for clip in make_clips(("Archery", "Punch"), range(1, 26)):
             shard.append(np.zeros((2, 3)))
-            problem = "truncated: 2 of 9 frames decoded" if clip.group == "g03" else ""
+            problem = problems.get(clip.group, "")
             shard.finish(ClipRecord(clip, 2, 2, 25.0, problem=problem))
     write_index(tmp_path, SPEC, ["shard-00000"])
     task = ClipsTask(ClipsOptions(features=str(tmp_path), split="ucf101-split1", classes="present"))
     assert task.use("test").truncated == ("v_Archery_g03_c01", "v_Punch_g03_c01")
-    assert str(task.use("test")) == "14 of 80 sequences, 2 truncated"
+    assert task.use("test").damaged == ("v_Archery_g05_c01", "v_Punch_g05_c01")
+    assert str(task.use("test")) == "14 of 80 sequences, 2 truncated, 2 damaged"
     assert task.use("train").truncated == ()
+    assert task.use("train").damaged == ("v_Archery_g10_c01", "v_Punch_g10_c01")
 
 
 def test_a_class_without_training_clips_is_refused(tmp_path: Path) -> None:

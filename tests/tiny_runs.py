@@ -59,7 +59,12 @@ def make_features(seed: int = 0) -> dict[str, NDArray[np.float32]]:
 
 
 def write_store(
-    folder: Path, *, dim: int = 6, missing: Sequence[str] = (), truncated: Sequence[str] = ()
+    folder: Path,
+    *,
+    dim: int = 6,
+    missing: Sequence[str] = (),
+    truncated: Sequence[str] = (),
+    damaged: Sequence[str] = (),
 ) -> Path:
     """A store of the clips; features wider than 6 repeat."""
     spec = FeatureSpec(backbone="tiny", dim=dim, dtype="float32")
@@ -70,6 +75,7 @@ def write_store(
             if clip.id not in missing:
                 rows = np.resize(features[clip.id], (len(features[clip.id]), dim))
                 problem = "truncated" if clip.id in truncated else ""
+                problem = "damaged" if clip.id in damaged else problem
                 shard.append(rows)
                 shard.finish(ClipRecord(clip, len(rows), len(rows), 25.0, problem=problem))
     write_index(folder, spec, ["shard-00000"])

@@ -67,7 +67,7 @@ def _count_use(task: Task, part: str) -> dict[str, int]:
     use = task.use(part)
     return {
         "listed": use.num_listed, "used": len(use.used), "missing": len(use.missing),
-        "truncated": len(use.truncated),
+        "truncated": len(use.truncated), "damaged": len(use.damaged),
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.files import write_text
 from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
 
-USED, TRUNCATED, MISSING = "used", "truncated", "missing"
+USED, TRUNCATED, DAMAGED, MISSING = "used", "truncated", "damaged", "missing"
 BY_STEP = "classification of steps"
 _OUTPUT = "output:"
 _OUTPUT_BEFORE = "score:"
@@ -90,8 +90,9 @@ def is_same_test(first: Predictions, second: Predictions) -> bool:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a CSV file with a row for each listed clip, whole or not at all.
 
-    Columns: `id`; `use`: used, truncated (used, but shorter than its file's header says) or missing
-    (the other cells are empty); `source`; `target`; and one `output:<label>` for each label. A
+    Columns: `id`; `use`: used, truncated (used, but shorter than its file's header says), damaged
+    (used, but some of its frames did not decode cleanly) or missing (the other cells are empty);
+    `source`; `target`; and one `output:<label>` for each label. A
     regression has `target:<place>` and `output:<place>`; a classification of steps `share:<label>`,
     `output:right` and `output:log-probability`. The numbers read back exactly.
     """
@@ -99,9 +100,10 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     writer = csv.writer(text, lineterminator="\n")
     targets, names = _name_columns(predictions)
     writer.writerow(["id", "use", "source", *targets, *(f"{_OUTPUT}{name}" for name in names)])
-    truncated = set(predictions.use.truncated)
+    condition_of = dict.fromkeys(predictions.use.truncated, TRUNCATED)
+    condition_of |= dict.fromkeys(predictions.use.damaged, DAMAGED)
     for place, clip_id in enumerate(predictions.ids):
-        use = TRUNCATED if clip_id in truncated else USED
+        use = condition_of.get(clip_id, USED)
         target = predictions.targets[place]
         is_label = predictions.kind == CLASSIFICATION
         cells = [predictions.labels[target]] if is_label else map(_write_number, target)
@@ -162,6 +164,7 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
         used=tuple(row[0] for row in used),
         missing=tuple(row[0] for row in rows if row[1] == MISSING),
         truncated=tuple(row[0] for row in used if row[1] == TRUNCATED),
+        damaged=tuple(row[0] for row in used if row[1] == DAMAGED),
     )
     targets = [row[3:first_output] for row in used]
     return Predictions(

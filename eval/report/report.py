@@ -166,6 +166,7 @@ def describe_row(section: Section) -> dict[str, Any]:
             "num_used": len(use.used),
             "missing": list(use.missing),
             "truncated": list(use.truncated),
+            "damaged": list(use.damaged),
         },
         "classes": [asdict(c) for c in section.classes],
         "confused": [asdict(pair) for pair in section.pairs],

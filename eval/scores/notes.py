@@ -11,7 +11,7 @@ from pipeline.tasks import CLASSIFICATION
 
 
 def find_notes(rows: Sequence[Row], part: str) -> tuple[str, ...]:
-    """What a reader of the table must know: other clips, missing and truncated ones."""
+    """What a reader of the table must know: other clips, missing, truncated and damaged ones."""
     scored = [row for row in rows if row.seeds]
     notes = [note for row in scored for note in _notes_on_clips(row, part)]
     unlike = [row for row in scored if not is_same_test(scored[0].seeds[0], row.seeds[0])]
@@ -39,6 +39,8 @@ def _notes_on_clips(row: Row, part: str) -> list[str]:
         )
     if use.truncated:
         notes.append(f"{len(use.truncated)} of the {row.noun} used are truncated.")
+    if use.damaged:
+        notes.append(f"{len(use.damaged)} of the {row.noun} used are damaged.")
     return notes + (_notes_on_classes(row) if row.seeds[0].kind == CLASSIFICATION else [])
 
 

@@ -109,6 +109,6 @@ def format_scores(row: Row) -> str:
     use = row.seeds[0].use
     counts = (
         f"{row.noun}: {use.num_listed:,} listed, {len(use.used):,} used, {len(use.missing):,} "
-        f"missing, {len(use.truncated):,} of the used truncated"
+        f"missing; of the used {len(use.truncated):,} truncated, {len(use.damaged):,} damaged"
     )
     return "\n".join([*align(table, [False, True, False, True, True]), counts])

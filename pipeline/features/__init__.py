@@ -13,14 +13,24 @@ from pipeline.features.files import (
     read_spec,
     write_index,
 )
-from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
+from pipeline.features.spec import (
+    DAMAGED,
+    TRUNCATED,
+    WHOLE,
+    ClipRecord,
+    Failure,
+    FeatureSpec,
+)
 from pipeline.features.store import FeatureStore
 from pipeline.features.verify import ShardCheck, check_shard, find_wrong_links
 from pipeline.features.writers import FeatureWriter, ShardWriter
 
 __all__ = [
+    "DAMAGED",
     "INDEX",
     "SPEC",
+    "TRUNCATED",
+    "WHOLE",
     "ClipRecord",
     "Failure",
     "FeatureSpec",

@@ -84,6 +84,12 @@ class FeatureSpec:
         return cls(**content)
 
 
+WHOLE, TRUNCATED, DAMAGED = "whole", "truncated", "damaged"
+"""The conditions of a clip that gave features."""
+# The first words of a problem, as pipeline.video says them, and what they mean for the clip.
+_CONDITION_OF = {"truncated": TRUNCATED, "incomplete": TRUNCATED, "damaged": DAMAGED}
+
+
 @dataclass(frozen=True)
 class ClipRecord:
     """What a store knows of a clip beside its features.
@@ -105,9 +111,30 @@ class ClipRecord:
     digest: str = ""
     checksum: str = ""
 
+    def __post_init__(self) -> None:
+        if self.problem and self._first_word not in _CONDITION_OF:
+            raise ValueError(
+                f"ClipRecord.problem of {self.clip.id}: expected a line that starts with one of "
+                f"{', '.join(_CONDITION_OF)}, found {self.problem!r}."
+            )
+
     @property
-    def is_truncated(self) -> bool:
-        return bool(self.problem)
+    def condition(self) -> str:
+        """How much of the clip its features show.
+
+        TRUNCATED: fewer frames were decoded than the header promises, whatever became of the rest.
+        DAMAGED: as many as it promises, or it promises none, but some of them did not decode
+        cleanly. WHOLE: neither.
+        """
+        if not self.problem:
+            return WHOLE
+        if self.num_frames < (self.num_header_frames or 0):
+            return TRUNCATED
+        return _CONDITION_OF[self._first_word]
+
+    @property
+    def _first_word(self) -> str:
+        return self.problem.partition(":")[0]
 
     def to_attributes(self) -> dict[str, str | int | float]:
         """Plain numbers and strings for HDF5; -1 stands for an unknown header count."""

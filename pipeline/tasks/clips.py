@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.clips import Clip, digest_split, is_split_file, read_split
-from pipeline.features import FeatureStore
+from pipeline.features import DAMAGED, TRUNCATED, FeatureStore
 from pipeline.memory import RecycledMemory
 from pipeline.sequences import SequenceBatch, SequenceSet, pad_sequences
 from pipeline.tasks.options import ClipsOptions
@@ -88,8 +88,12 @@ class ClipsTask:
             num_listed=len(self.split.part(part)),
             used=ids,
             missing=tuple(sorted({clip.id for clip in self.split.part(part)} - set(ids))),
-            truncated=tuple(i for i in ids if self.store.records[i].is_truncated),
+            truncated=self._find_in_condition(ids, TRUNCATED),
+            damaged=self._find_in_condition(ids, DAMAGED),
         )
+
+    def _find_in_condition(self, ids: Sequence[str], condition: str) -> tuple[str, ...]:
+        return tuple(i for i in ids if self.store.records[i].condition == condition)
 
     def sources(self, part: str) -> Sequence[str]:
         return [f"{clip.label}/{clip.group or clip.id}" for clip in self._present(part)]

@@ -27,10 +27,13 @@ class PartUse:
     missing: tuple[str, ...] = ()
     truncated: tuple[str, ...] = ()
     """Clips used although fewer frames were decoded than the file's header says."""
+    damaged: tuple[str, ...] = ()
+    """Clips used although some of their frames, which are all there, did not decode cleanly."""
 
     def __str__(self) -> str:
         text = f"{len(self.used)} of {self.num_listed} sequences"
-        return text + (f", {len(self.truncated)} truncated" if self.truncated else "")
+        text += f", {len(self.truncated)} truncated" if self.truncated else ""
+        return text + (f", {len(self.damaged)} damaged" if self.damaged else "")
 
 
 @dataclass(frozen=True)

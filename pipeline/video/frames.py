@@ -64,7 +64,7 @@ class DecodeSummary:
 
     `decoder` is "decord", "pyav" or "decord then pyav from frame 37". `num_decoded` counts all
     frames, also those that the stride left out. `problem` is None, or one line that starts with
-    "truncated", "damaged" or "incomplete".
+    "truncated", "damaged" or "incomplete". The features' condition of a clip rests on these words.
     """
 
     decoder: str
