@@ -93,7 +93,7 @@ def test_frames_that_come_while_one_is_read_are_late_and_never_queued(
     page.click("text=Use the camera")
     page.wait_for_function("() => Number(document.getElementById('late').textContent) >= 5")
     assert page.evaluate("window.mostInFlight") == 1
-    assert 1 < float(page.inner_text("#rate")) < 6
+    assert 0 < float(page.inner_text("#rate")) < 6  # an answer takes 200 ms at least
     assert float(page.inner_text("#each")) >= 200
     page.click("text=Stop the camera")
 

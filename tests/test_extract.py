@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from pipeline.features import TRUNCATED, FeatureSpec, FeatureStore
 from pipeline.video import read_frames
 from tests.damage import find_features, flip_bit
 from tests.tiny_clips import write_clip, write_clips
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = FeatureSpec(backbone="mean colour", dim=3, dtype="float32")
@@ -79,14 +79,6 @@ class MeetsAnother(MeanColour):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.has_met()
         return super().forward(images)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    for _ in range(6000):
-        if is_so():
-            return
-        time.sleep(0.02)
-    raise AssertionError("waited for nothing")
 
 
 def extract(

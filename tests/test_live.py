@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,27 +12,42 @@ from eval.videos.live import watch_live
 from pipeline.video import VideoError
 from pipeline.video.live import LiveFrames
 from tests.test_predict_videos import make_classifier, write_colours
+from tests.waiting import wait_until
 
 
 def test_a_slow_reader_gets_late_frames_dropped_and_counted(tmp_path: Path) -> None:
     path = write_colours(tmp_path / "a.avi", "rgb", num_frames=25, fps=100.0)
-    colours = []
+    colours: list[int] = []
     with LiveFrames(str(path)) as frames:
         for frame in frames:
             colours.append(int(frame.mean(axis=(0, 1)).argmax()))
-            time.sleep(0.05)  # time for five frames
+            enough = min(75, frames.num_decoded + 5)  # so slow that five more came
+            wait_until(lambda enough=enough: frames.num_decoded >= enough)
     assert len(colours) + frames.num_dropped == frames.num_decoded == 75
     assert frames.num_dropped > 30
     assert colours == sorted(colours)
     assert colours[-1] == 2
 
 
-def test_a_file_is_shown_by_its_own_clock(tmp_path: Path) -> None:
-    path = write_colours(tmp_path / "a.avi", "r", num_frames=25, fps=50.0)
-    start = time.perf_counter()
+class Clock:
+    """A clock that moves only while someone sleeps."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def perf_counter(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def test_a_file_is_shown_by_its_own_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, clock = write_colours(tmp_path / "a.avi", "r", num_frames=25, fps=50.0), Clock()
+    monkeypatch.setattr("pipeline.video.live.time", clock)
     with LiveFrames(str(path)) as frames:
         num = sum(1 for _ in frames)
-    assert time.perf_counter() - start > 0.4
+    assert clock.seconds == pytest.approx(100 + 24 / 50)  # where the 25th frame begins
     assert num + frames.num_dropped == 25
 
 

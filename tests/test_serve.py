@@ -6,7 +6,7 @@ import json
 import socket
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from eval.serve.app import Limits, make_app
 from tests.served_page import OCTETS, ask, run_server
 from tests.test_predict_videos import make_classifier, write_colours
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -48,14 +49,6 @@ def send_bytes(address: str, content: bytes, *, name: str) -> dict[str, Any]:
 
 def list_files(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    for _ in range(1500):
-        if is_so():
-            return
-        time.sleep(0.02)
-    raise AssertionError("waited for nothing")
 
 
 def test_a_dropped_video_gets_its_page_and_is_deleted(address: str, tmp_path: Path) -> None:
