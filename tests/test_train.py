@@ -373,7 +373,8 @@ def test_an_unknown_name_or_key_ends_the_command_with_a_message(
         [sys.executable, "-m", "train", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert result.returncode == 1
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -32,7 +32,13 @@ def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
         with initialize_config_module("train.conf", version_base="1.3"):
             return resolve_config(compose("train", overrides=prepare_arguments(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(str(error).split("\nConfig search path")[0]) from error
+        raise ValueError(explain_config_error(error)) from error
+
+
+def explain_config_error(error: Exception) -> str:
+    """What Hydra or OmegaConf says, with its cause, without the folders that were searched."""
+    told = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
+    return "\n".join(text.split("\nConfig search path")[0] for text in told)
 
 
 def resolve_config(config: DictConfig) -> dict[str, Any]:
