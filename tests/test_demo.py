@@ -211,10 +211,15 @@ def test_the_demo_ends_with_the_stage_that_could_not_go_on(
 def test_the_demo_asks_extract_and_eval_what_a_user_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[list[str]] = []
+
+    def answer(words: list[str], code: int) -> int:
+        asked.append(words)
+        return code
+
     monkeypatch.setattr("demo.__main__._train", lambda config: Path(config["model"]["name"]))
-    monkeypatch.setattr("extract.__main__.main", lambda words: asked.append(words) or 0)
-    monkeypatch.setattr("eval.__main__.main", lambda words: asked.append(words) or 1)
+    monkeypatch.setattr("extract.__main__.main", lambda words: answer(words, 0))
+    monkeypatch.setattr("eval.__main__.main", lambda words: answer(words, 1))
     monkeypatch.chdir(tmp_path)
     options = ["--videos", "my.csv", "--nets", "lstm", "irnn", "--stride", "3", "--out", "o"]
     assert main([*options, "--weights", "w.npz", "--backbone", "bvlc-googlenet"]) == 1

@@ -175,11 +175,11 @@ _DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda run: (run / "config.yaml").unlink(), "no config.yaml"),
     "config of another program": (
         lambda run: (run / "config.yaml").write_text("lr: 1\n"),
-        "not a run of this program",
+        "config.yaml is damaged or not of a run of this program",
     ),
     "config that is no YAML": (
         lambda run: (run / "config.yaml").write_text("{"),
-        "not a run of this program",
+        "config.yaml is damaged or not of a run of this program",
     ),
     "no provenance": (lambda run: (run / "provenance.json").unlink(), "no provenance.json"),
     "provenance of another program": (

@@ -15,14 +15,17 @@ from tests.test_predict_videos import make_classifier, write_colours
 from tests.waiting import wait_until
 
 
+def wait_for_frames(frames: LiveFrames, number: int) -> None:
+    wait_until(lambda: frames.num_decoded >= number)
+
+
 def test_a_slow_reader_gets_late_frames_dropped_and_counted(tmp_path: Path) -> None:
     path = write_colours(tmp_path / "a.avi", "rgb", num_frames=25, fps=100.0)
     colours: list[int] = []
     with LiveFrames(str(path)) as frames:
         for frame in frames:
             colours.append(int(frame.mean(axis=(0, 1)).argmax()))
-            enough = min(75, frames.num_decoded + 5)  # so slow that five more came
-            wait_until(lambda enough=enough: frames.num_decoded >= enough)
+            wait_for_frames(frames, min(75, frames.num_decoded + 5))  # so slow that five more came
     assert len(colours) + frames.num_dropped == frames.num_decoded == 75
     assert frames.num_dropped > 30
     assert colours == sorted(colours)

@@ -84,7 +84,7 @@ def test_settings_are_named_as_the_command_line_names_them(run: Run) -> None:
 def test_a_wrong_config_is_refused(run: Run, change: dict[str, object], message: str) -> None:
     path = run.folder / "config.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **change}))
-    with pytest.raises(ValueError, match=f"is damaged or not a run of this program.*{message}"):
+    with pytest.raises(ValueError, match=f"config.yaml is damaged or not of a run.*{message}"):
         load_run(run.folder)
 
 

@@ -140,7 +140,7 @@ def test_runs_without_a_score_are_listed_and_settings_with_fewer_seeds_named(
     assert "4 runs without a score:" in printed
     assert f"{grid / '0-0'}: mean-pool, seed 0: diverged at step 7" in printed
     assert f"{grid / '1-0'}: mean-pool, seed 0: not complete" in printed
-    assert f"{grid / '2-0'} is damaged" in printed
+    assert f"{grid / '2-0' / 'config.yaml'} is damaged" in printed
     assert f"{grid / '3-0'}: mean-pool, seed 0: diverged: 12 of 12 answers are NaN" in printed
     assert "4 of 6 settings have a validation score for fewer seeds than others (2 at" in printed
     page = (grid / "study" / "study.html").read_text()
@@ -186,14 +186,9 @@ def test_the_papers_numbers_stand_beside_ucf101_and_nowhere_else(
     for model in ("np-rnn", "mean-pool"):
         path = tmp_path / "grid" / model / "config.yaml"
         config = yaml.safe_load(path.read_text())
-        split = Path(config["task"]["split"])
-        named = split.with_name("ucf101-tiny.yaml")
-        named.write_text(split.read_text())
-        config["task"]["split"] = "ucf101-tiny.yaml"
+        config["task"]["split"] = "ucf101-tiny"
         path.write_text(yaml.safe_dump(config))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(store.parent)
-        study = study_runs(tmp_path / "grid")
+    study = study_runs(tmp_path / "grid")
     printed = format_study(study)
     lines = {line.split()[0]: line for line in printed.splitlines() if line.strip()}
     assert lines["np-rnn"].endswith("0.786        0.752")
@@ -203,7 +198,7 @@ def test_the_papers_numbers_stand_beside_ucf101_and_nowhere_else(
     papers = {net["model"]: net["paper"] for net in report["tasks"][0]["nets"]}
     assert papers == {"np-rnn": {"validation": 0.786, "test": 0.752}, "mean-pool": None}
     assert "UCF-101 split one, all 101 classes" in printed
-    assert "this study: ucf101-tiny.yaml, 6 classes" in printed
+    assert "this study: ucf101-tiny, 6 classes" in printed
 
 
 def test_tasks_of_one_study_are_never_mixed(tmp_path: Path) -> None:

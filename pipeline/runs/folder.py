@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from safetensors import SafetensorError
@@ -104,25 +105,30 @@ def load_run(folder: Path | str) -> Run:
             f"{folder}: expected a run folder, found {what}.\n"
             f"Runs are made by `python -m train`; each holds {CONFIG} and {WEIGHTS}."
         )
+    if not (folder / PROVENANCE).is_file():
+        raise ValueError(f"{folder} holds no {PROVENANCE}: train it again.")
+    with _naming(folder / CONFIG):
+        written = yaml.safe_load((folder / CONFIG).read_text())
+        # Of an upgrade that was stopped, only the config is of today's form.
+        of_legacy = written if is_legacy(written) else {}
+    with _naming(folder / PROVENANCE):
+        told = json.loads((folder / PROVENANCE).read_text())
+        is_old = is_legacy(told)
+        provenance = upgrade_provenance(told, of_legacy) if is_old else Provenance.from_dict(told)
+    with _naming(folder / CONFIG):
+        config = upgrade_config(written, told) if of_legacy else RunConfig.from_dict(written)
+    return Run(folder, config, provenance)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of reading a run's file as one that names it."""
     try:
-        config = yaml.safe_load((folder / CONFIG).read_text())
-        provenance = json.loads((folder / PROVENANCE).read_text())
-        return Run(folder, *_read(config, provenance))
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder} holds no {PROVENANCE}: train it again.") from error
+        yield
     except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise ValueError(
-            f"{folder} is damaged or not a run of this program ({type(error).__name__}: {error})."
+            f"{path} is damaged or not of a run of this program ({type(error).__name__}: {error})."
         ) from error
-
-
-def _read(config: Any, provenance: Any) -> tuple[RunConfig, Provenance]:
-    if not is_legacy(config) and not is_legacy(provenance):
-        return RunConfig.from_dict(config), Provenance.from_dict(provenance)
-    if is_legacy(config):
-        return upgrade_config(config, provenance), upgrade_provenance(provenance, config)
-    # Training was stopped between the two files of an upgrade; it will tell the places again.
-    return RunConfig.from_dict(config), upgrade_provenance(provenance, {})
 
 
 def load_net(run: Run) -> SequenceNet:
