@@ -1,55 +1,158 @@
-"""The README's commands and programs run as they stand."""
+"""The README's commands and programs run, or are understood, as they stand."""
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import importlib.util
 import re
 import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from demo.__main__ import main as demo
 from demo.clips import LABELS
-from extract.options import parse_words
+from pipeline.clips import find_clips
 from tests.conftest import ROOT
-from tests.test_commands import parse as parse_eval
 from train.config import compose_config
 from train.fit import train_run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+PROSE = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+INLINE = [re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", PROSE)]
+OVERRIDES = re.compile(r"(\+?[\w./]+=[^\s|=]+)( \+?[\w./]+=[^\s|=]+)*")
 
 
 def find_blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return [text for found, text in FENCED if found == language]
 
 
-def find_commands(stage: str) -> list[list[str]]:
-    """The arguments of every `python -m <stage> ...` of the README."""
-    text = re.sub(r"\s+", " ", README)
-    found = re.findall(rf"`python -m {stage}( [^`]*)?`", text)
-    assert found
-    return [shlex.split(arguments) for arguments in found]
+def find_lines() -> Iterator[str]:
+    """Every line of the README's blocks, fenced or indented, and its code within sentences."""
+    indented = re.findall(r"^    .*$", README, flags=re.MULTILINE)
+    blocks = "\n".join([*indented, *find_blocks("sh")]).replace("\\\n", " ")
+    yield from blocks.splitlines()
+    yield from INLINE
 
 
-def test_the_extract_commands_are_understood() -> None:
-    for arguments in find_commands("extract"):
-        parse_words(arguments)
+def find_commands() -> list[list[str]]:
+    """The module and the arguments of every `python -m MODULE ...`."""
+    lines = (re.fullmatch(r"\s*python -m (.*)", line) for line in find_lines())
+    found = [shlex.split(line[1], comments=True) for line in lines if line]
+    assert {words[0] for words in found} >= {"extract", "train", "eval", "demo"}
+    return found
 
 
-def test_the_eval_commands_are_understood() -> None:
-    lines = re.findall(r"^ *(python -m eval\b[^#\n]*)", README, flags=re.MULTILINE)
-    inline = re.findall(r"`(python -m eval\b[^`]*)`", README)
-    assert len(lines) > 5
-    assert len(inline) > 2
-    for command in (*lines, *inline):
-        if not command.endswith("--help"):
-            parse_eval(command)
+def compose_all(arguments: list[str]) -> None:
+    """Compose every config that `python -m train` with these arguments would train."""
+    overrides = [argument for argument in arguments if argument != "-m"]
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [
+        [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
+        if one.is_sweep_override()
+        else [given]
+        for one, given in zip(parsed, overrides, strict=True)
+    ]
+    assert "-m" in arguments or all(len(values) == 1 for values in choices)
+    # Each value once: a grid's product would take minutes.
+    for place in range(max(map(len, choices), default=1)):
+        compose_config([values[place % len(values)] for values in choices])
 
 
-def test_the_train_commands_compose() -> None:
-    for arguments in find_commands("train"):
-        if arguments != ["--help"]:
-            compose_config(arguments)
+class UnderstoodError(Exception):
+    """Raised in place of doing what the arguments ask for."""
+
+
+def parse(monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str]) -> None:
+    """Let the module's own parser read the arguments; SystemExit with 2 where it refuses them."""
+    plain = argparse.ArgumentParser.parse_args
+
+    def parse_only(self: argparse.ArgumentParser, *given: list[str] | None) -> None:
+        plain(self, *given)
+        raise UnderstoodError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    monkeypatch.setattr("sys.argv", [module, *arguments])
+    is_package = importlib.util.find_spec(module).submodule_search_locations is not None
+    command = importlib.import_module(f"{module}.__main__" if is_package else module)
+    with pytest.raises(UnderstoodError):
+        command.main()
+
+
+def test_every_block_is_of_a_language_that_is_tested_here() -> None:
+    assert [language for language, _ in FENCED if language not in ("python", "sh", "yaml")] == []
+    assert README.count("```") == 2 * len(FENCED)
+
+
+@pytest.mark.parametrize("words", find_commands(), ids=" ".join)
+def test_a_command_is_understood(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    module, *arguments = words
+    if module == "train" and arguments != ["--help"]:
+        compose_all(arguments)
+    elif module not in ("train", "venv") and "--help" not in arguments:
+        parse(monkeypatch, module, arguments)
+
+
+def test_overrides_within_sentences_compose() -> None:
+    found = [code for code in INLINE if OVERRIDES.fullmatch(code) and "hydra" not in code]
+    assert len(found) > 5
+    for code in found:
+        compose_all(shlex.split(code))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["eval", "--rnu", "x"], ["extract", "--videos", "x", "--strid=0"], ["demo", "--fast"]],
+    ids=" ".join,
+)
+def test_an_option_that_is_not_there_is_not_understood(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(monkeypatch, words[0], words[1:])
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_key_that_is_not_there_does_not_compose() -> None:
+    with pytest.raises(ValueError, match="modle"):
+        compose_all(["-m", "modle=irnn,lstm"])
+
+
+def test_what_is_made_and_installed_is_defined() -> None:
+    lines = list(find_lines())
+    targets = {name for line in lines for name in re.findall(r"^\s*make (\w+)", line)}
+    extras = {name for line in lines for name in re.findall(r'"\.\[(\w+)\]"', line)}
+    makefile = (ROOT / "Makefile").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"demo", "test"} <= targets
+    assert {"dev"} <= extras <= set(project["optional-dependencies"])
+    assert [name for name in targets if f"\n{name}:" not in makefile] == []
+
+
+def test_the_shell_program_lists_the_real_clips_it_promises(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = shutil.which("bash")
+    if shell is None:
+        pytest.skip("no bash here")
+    (block,) = (text for text in find_blocks("sh") if "clips.csv" in text)
+    monkeypatch.chdir(tmp_path)
+    Path("ucf101").symlink_to(data_root / "ucf101")
+    program = block[: block.index("python -m")]
+    subprocess.run([shell, "-eu", "-c", program], check=True)
+    promised = re.search(r"# (\d+) clips", block)
+    assert promised is not None
+    clips = find_clips(Path("clips.csv")).clips
+    assert len(clips) == int(promised[1])
+    assert all(Path(clip.path).is_file() for clip in clips)
+    assert {clip.path.split("/")[1] for clip in clips} == {clip.label for clip in clips}
 
 
 def test_the_writing_and_reading_programs_run_and_the_features_can_be_trained_on(
