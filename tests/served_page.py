@@ -21,21 +21,21 @@ OCTETS = {"content-type": "application/octet-stream"}
 @contextlib.contextmanager
 def run_server(app: Any) -> Iterator[str]:
     """The address of a server of `app`; what it logs goes to pytest's own records."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = uvicorn.Config(app, port=port, log_level="error", log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.02)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
+    with socket.socket() as listening:  # kept open: no other process can take its port
+        listening.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, log_level="error", log_config=None, ws="none")
+        server = uvicorn.Server(config)
+        sockets = {"sockets": [listening]}
+        thread = threading.Thread(target=server.run, kwargs=sockets, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.02)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
 
 
 def ask(
