@@ -68,7 +68,7 @@ def _per_class(records: list[ClipRecord]) -> list[str]:
 
 
 def _describe_damage(records: list[ClipRecord], failures: list[Failure]) -> list[str]:
-    failed = [f"  {f.clip.path}: {f.reason}" for f in failures]
+    missing = [f"  {f.clip.path}: {f.reason}" for f in failures]
     decoders = Counter(record.decoder for record in records if record.decoder)
     return [
         *(
@@ -79,8 +79,8 @@ def _describe_damage(records: list[ClipRecord], failures: list[Failure]) -> list
         f"checksums: {_count_checksums(records)}",
         *_list_in_condition(records, TRUNCATED),
         *_list_in_condition(records, DAMAGED),
-        f"failed: {len(failed)}",
-        *failed,
+        f"missing: {len(missing)}",
+        *missing,
     ]
 
 

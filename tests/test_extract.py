@@ -313,7 +313,7 @@ def test_every_damaged_file_is_named_and_the_rest_is_extracted(tmp_path: Path) -
     described = describe_store(tmp_path / "store")
     assert "truncated: 1\n  Bad/cut.avi: truncated" in described
     assert "damaged: 0" in described
-    assert "failed: 2" in described
+    assert "missing: 2" in described
     again = extract(videos, tmp_path / "store")
     assert again.tally.num_clips == 0
     assert again.problems == outcome.problems

@@ -80,7 +80,9 @@ def parse(monkeypatch: pytest.MonkeyPatch, module: str, arguments: list[str]) ->
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
     monkeypatch.setattr("sys.argv", [module, *arguments])
-    is_package = importlib.util.find_spec(module).submodule_search_locations is not None
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    is_package = spec.submodule_search_locations is not None
     command = importlib.import_module(f"{module}.__main__" if is_package else module)
     with pytest.raises(UnderstoodError):
         command.main()
