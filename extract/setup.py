@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from pipeline.backbones import (
@@ -19,6 +18,7 @@ from pipeline.backbones import (
 from pipeline.clips import Clip
 from pipeline.devices import resolve_device
 from pipeline.features import SPEC, FeatureSpec, read_spec
+from pipeline.versions import find_versions
 from pipeline.video import VideoError, read_header
 
 _COMPILED = " compiled"
@@ -84,10 +84,10 @@ def prepare_encoder(
         weights=backbone.weights,
         weights_digest=backbone.weights_digest,
         preprocessing=backbone.preprocessing,
-        decoder="decord, else pyav" if "decord" in _find_versions() else "pyav",
+        decoder="decord, else pyav" if "decord" in find_versions(_PACKAGES) else "pyav",
         stride=stride,
         compute=dtype + (_COMPILED if compiled else ""),
-        versions=_find_versions(),
+        versions=find_versions(_PACKAGES),
     )
     return EncoderSetup(backbone, spec, num_workers or default_workers(device))
 
@@ -105,13 +105,3 @@ def default_workers(device: str) -> int:
     """A quarter of the cores where they also compute, else all but one."""
     cores = os.cpu_count() or 1
     return max(1, cores // 4 if device == "cpu" else cores - 1)
-
-
-def _find_versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -37,10 +37,12 @@ class Verification:
     damages: tuple[str, ...]
 
     def __str__(self) -> str:
-        rest = f", {self.num_unchecked} of them without a checksum" if self.num_unchecked else ""
-        read = f"{self.folder}: {self.num_clips} clips read{rest}"
+        num_checked = self.num_clips - self.num_unchecked
+        read = f"{self.folder}: {self.num_clips} clips read"
+        if self.num_unchecked:
+            read += f", {self.num_unchecked} of them without a checksum, so not compared"
         if not self.damages:
-            return f"{read}, all as they were written"
+            return f"{read}; {num_checked} are as they were written"
         return "\n".join(
             [
                 *(f"  {line}" for line in self.damages),

@@ -51,7 +51,7 @@ def verify(store: Path) -> int:
 
 def test_a_whole_store_is_found_whole(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(store) == 0
-    assert capsys.readouterr().out == f"{store}: 5 clips read, all as they were written\n"
+    assert capsys.readouterr().out == f"{store}: 5 clips read; 5 are as they were written\n"
 
 
 def test_a_whole_store_of_features_made_elsewhere_is_found_whole(tmp_path: Path) -> None:

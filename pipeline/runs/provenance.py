@@ -7,11 +7,11 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pipeline.runs.places import Place
+from pipeline.versions import find_versions
 
 FORMAT = "provenance 2"
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "h5py", "np-rnn")
@@ -72,20 +72,10 @@ def describe_session(
         first_epoch=first_epoch,
         device=device,
         compute=compute,
-        versions={"python": platform.python_version(), **_find_versions()},
+        versions={"python": platform.python_version(), **find_versions(_PACKAGES)},
         processor=platform.processor() or platform.machine(),
         git_commit=_git_commit(),
     )
-
-
-def _find_versions() -> dict[str, str]:
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _git_commit() -> str:
