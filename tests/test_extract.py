@@ -226,7 +226,11 @@ def test_two_processes_at_once_do_every_clip_once_and_both_do_some(
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    tallies = [json.loads(process.communicate(timeout=300)[0]) for process in processes]
+    try:  # what takes long is the import on a busy machine
+        tallies = [json.loads(process.communicate(timeout=900)[0]) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0, 0]
     (one, left_by_one), (other, left_by_other) = tallies
     assert one + other == 16

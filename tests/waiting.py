@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Returns when it is so; AssertionError after two minutes: it hangs."""
-    for _ in range(6000):
+    """Returns when it is so; AssertionError after ten minutes: it hangs."""
+    for _ in range(30_000):
         if is_so():
             return
         time.sleep(0.02)
