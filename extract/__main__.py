@@ -112,7 +112,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse_words(words)
         if options.verb == INSPECT:
             return inspect(options)
-        keep_freed_memory()
         return extract(options)
 
     return run_command(
@@ -121,4 +120,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # of the whole process, so not for a caller of main
     sys.exit(main())
