@@ -84,6 +84,18 @@ def test_mnist_is_the_known_digits_pixel_by_pixel(data_root: Path) -> None:
     assert metrics.constant_floor(np.repeat(np.arange(10), counts)) == pytest.approx(0.1135)
 
 
+def test_pixels_as_bytes_are_255_times_those_of_the_unit_interval(data_root: Path) -> None:
+    root = data_root / "mnist"
+    for name in ("mnist", "permuted-mnist"):
+        unit, bytes_ = (
+            make_task(mnist_section(root, name=name, pixels=pixels)).sequences("test")[[0, 77]]
+            for pixels in ("unit", "bytes")
+        )
+        assert bytes_.features.max() == 255
+        # One rounding of the division and one of the product.
+        torch.testing.assert_close(bytes_.features, 255 * unit.features, rtol=2e-7, atol=0)
+
+
 def test_permuted_mnist_has_one_order_for_all_images_that_can_be_undone(data_root: Path) -> None:
     plain = make_task(mnist_section(data_root / "mnist")).sequences("test")
     section = mnist_section(data_root / "mnist", name="permuted-mnist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from pipeline.runs import (
     RunConfig,
     ScheduleSpec,
     Session,
+    TaskConfig,
     begin_run,
     find_place,
     is_run,
@@ -46,6 +48,18 @@ def test_the_seed_alone_is_no_setting(run: Run) -> None:
     other = replace(run.config, seed=4)
     assert other.digest() != run.config.digest()
     assert other.learned() == run.config.learned()
+
+
+def test_an_option_that_came_later_leaves_the_digests_of_earlier_runs_as_they_were(
+    run: Run,
+) -> None:
+    config = replace(run.config, task=TaskConfig.make("mnist", {}))
+    content = {**config.learned(), "seed": config.seed, "task": {"name": "mnist", "num_val": 5000}}
+    text = json.dumps(content, sort_keys=True).encode()
+    assert config.digest() == hashlib.blake2b(text, digest_size=4).hexdigest()
+    other = replace(config, task=TaskConfig.make("mnist", {"pixels": "bytes"}))
+    assert other.digest() != config.digest()
+    assert other.learned()["task"]["pixels"] == "bytes"
 
 
 def test_versions_of_the_extraction_are_told_and_are_no_part_of_the_identity(run: Run) -> None:

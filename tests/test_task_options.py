@@ -46,6 +46,7 @@ def test_options_are_read_without_torch() -> None:
         ("clips", {"classes": "some"}, "task.classes: expected one of listed, present"),
         ("clips", {"cache": "gpu"}, "task.cache: expected one of auto, memory, disk"),
         ("clips", {"split_seed": -1}, "task.split_seed: expected a whole number from 0 up"),
+        ("mnist", {"pixels": "byte"}, "task.pixels: expected one of unit, bytes, found 'byte'"),
         ("permuted-mnist", {"num_val": 0}, "task.num_val: expected a whole number from 1 up"),
         ("permuted-mnist", {"permutation_seed": 0.5}, "task.permutation_seed: expected a whole"),
         ("digits", {"num_test": 0}, "task.num_test: expected a whole number from 1 up"),

@@ -78,6 +78,7 @@ class RunConfig:
     def digest(self) -> str:
         """8 hex digits, equal for equal configs."""
         content = {**self.learned(), "seed": self.seed}
+        content["task"] = _without_added(content["task"], self.task.options)
         text = json.dumps(content, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
@@ -129,6 +130,16 @@ class RunConfig:
             batch=BatchSpec(**rest.pop("batch")),
             **rest,
         )
+
+
+def _without_added(content: Mapping[str, Any], options: TaskOptions) -> dict[str, Any]:
+    """The content without the options that came later and stand at their defaults."""
+    unchanged = {
+        f.name
+        for f in fields(options)
+        if f.metadata.get("added") and getattr(options, f.name) == f.default
+    }
+    return {key: value for key, value in content.items() if key not in unchanged}
 
 
 def _list_settings(config: RunConfig) -> Iterator[tuple[str, Any]]:

@@ -35,7 +35,7 @@ def digits_task(options: DigitsOptions) -> NumberedTask:
         input_size=1,
         num_outputs=len(DIGITS),
         sizes=sizes,
-        make=lambda part: PixelSet(images[of_part[part]], classes[of_part[part]], white=_WHITE),
+        make=lambda part: PixelSet(images[of_part[part]], classes[of_part[part]], unit=_WHITE),
         origin=Origin(sequences={"draws": DRAWS, "images_sha256": digest}),
     )
 

@@ -19,7 +19,8 @@ from pipeline.tasks.pixels import DIGITS, PixelSet
 from pipeline.tasks.task import CLASSIFICATION, Origin
 
 NUM_PIXELS = 28 * 28
-_WHITE = 255
+# What a pixel is divided by.
+_UNITS = {"unit": 255, "bytes": 1}
 _NUM_TRAINING, _NUM_TEST = 60_000, 10_000
 # Of the raw idx bytes: a .gz of the same bytes differs with the program that wrote it.
 SHA256 = {
@@ -33,7 +34,7 @@ _SUBFOLDERS = (".", "MNIST/raw", "raw")
 
 
 def mnist_task(options: MnistOptions) -> NumberedTask:
-    """Sequences (784, 1) in scanline order.
+    """Sequences (784, 1) in scanline order, in [0, 1] or [0, 255].
 
     The last `num_val` of the 60,000 training images are for validation; the test part is the
     10,000 test images.
@@ -58,7 +59,7 @@ def _make_task(
         images, classes = files.read("t10k" if part == "test" else "train")
         places = {"train": slice(sizes["train"]), "val": slice(sizes["train"], None)}
         chosen = places.get(part, slice(None))
-        return PixelSet(images[chosen], classes[chosen], white=_WHITE, order=order)
+        return PixelSet(images[chosen], classes[chosen], unit=_UNITS[options.pixels], order=order)
 
     return NumberedTask(
         kind=CLASSIFICATION,

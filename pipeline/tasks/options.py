@@ -1,7 +1,8 @@
 """The options of each task with their defaults, each checked once; reading them needs no torch.
 
 A field whose metadata is NOT_LEARNED says where the sequences lie or how they are held, and so
-changes nothing of what a net learns; every other field does.
+changes nothing of what a net learns; every other field does. One whose metadata is ADDED came
+when runs had digests already: at its default it leaves them as they were.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pipeline.choices import check_choice
 CACHES = ("auto", "memory", "disk")
 CLASSES = ("listed", "present")
 MARKS = ("halves", "anywhere")
+PIXELS = ("unit", "bytes")
 NOT_LEARNED: Mapping[str, bool] = MappingProxyType({"learned": False})
+ADDED: Mapping[str, bool] = MappingProxyType({"added": True})
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,17 @@ class CopyingOptions:
 class MnistOptions:
     """MNIST: `root` is the folder of the four idx files, raw or gzip, and must be given.
 
-    `num_val`: the last of the 60,000 training images; the paper held out none.
+    `num_val`: the last of the 60,000 training images; the paper held out none. `pixels`: numbers in
+    [0, 1] (`unit`), or the files' own from 0 to 255 (`bytes`); the papers leave it open.
     """
 
     root: str | None = field(default=None, metadata=NOT_LEARNED)
     num_val: int = 5000
+    pixels: str = field(default="unit", metadata=ADDED)
 
     def __post_init__(self) -> None:
         _check_sizes({"val": self.num_val})
+        check_choice("task.pixels", self.pixels, PIXELS)
 
 
 @dataclass(frozen=True)

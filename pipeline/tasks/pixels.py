@@ -14,9 +14,9 @@ DIGITS = tuple("0123456789")
 
 
 class PixelSet:
-    """Images (N, P) of whole numbers in [0, white] and their classes (N,): a SequenceSet.
+    """Images (N, P) of whole numbers and their classes (N,): a SequenceSet.
 
-    A sequence is (P, 1) in [0, 1]; its step t is pixel `order[t]` of the image.
+    A sequence is (P, 1), its step t pixel `order[t]` of the image, divided by `unit`.
     """
 
     is_in_memory = True
@@ -26,13 +26,13 @@ class PixelSet:
         images: NDArray[np.uint8],
         classes: NDArray[np.int64],
         *,
-        white: int,
+        unit: int,
         order: NDArray[np.int64] | None = None,
     ) -> None:
         assert len(images) == len(classes)
         self._images = images if order is None else images[:, order]
         self._classes = torch.from_numpy(classes)
-        self._white = white
+        self._unit = unit
         self.lengths = torch.full((len(images),), images.shape[1])
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class PixelSet:
 
     def __getitem__(self, indices: Sequence[int]) -> SequenceBatch:
         places = torch.tensor(indices)
-        pixels = torch.from_numpy(self._images[places.numpy()]).float() / self._white
+        pixels = torch.from_numpy(self._images[places.numpy()]).float() / self._unit
         return SequenceBatch(
             pixels[:, :, None], self.lengths[places], self._classes[places], places
         )
