@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from papers import np_rnn
 from papers.book import Claim, Printed, Protocol, Source
+from papers.np_rnn import protocols as np_rnn
 
 # The task is this paper's; how it trained is not known, and the np-RNN's protocol for MNIST is
 # taken.

@@ -16,7 +16,7 @@ from eval.dynamics.dynamics import Moment, compute_dynamics, draw_portraits
 from eval.dynamics.findings import choose_case, find_all, judge, measure
 from eval.dynamics.page import format_dynamics, write_dynamics
 from eval.predictions.predict import PartReader
-from papers.np_rnn import DYNAMICS
+from papers.np_rnn.dynamics import DYNAMICS
 from pipeline.recurrent.classifier import build_net
 from pipeline.runs import load_run
 from pipeline.tasks import make_task

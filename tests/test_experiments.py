@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from eval.predictions.predict import PartReader
-from papers.np_rnn import PRINTED, TABLE_3
+from papers.np_rnn.protocols import PRINTED, TABLE_3
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS, NetKind, NetSpec
 from pipeline.runs import OptimizerSpec, ScheduleSpec, load_run

@@ -202,7 +202,7 @@ def test_an_import_against_the_rules_is_found(module: str, source: str) -> None:
             "pipeline.features.writers",
             "import h5py\nfrom pipeline.features.spec import FeatureSpec",
         ),
-        ("train.experiments", "from papers.np_rnn import PROTOCOLS"),
+        ("train.experiments", "from papers.np_rnn.protocols import PROTOCOLS"),
         ("papers.irnn", "from papers.book import Claim"),
         ("demo.__main__", "import extract.flow, train.fit, eval.report.report"),
         ("extract.flow", "from pipeline.features import FeatureSpec\nimport torch"),

@@ -16,7 +16,7 @@ from eval.__main__ import main
 from eval.study.page import write_study
 from eval.study.study import study_runs
 from eval.study.table import format_study
-from papers.np_rnn import TABLE_3
+from papers.np_rnn.protocols import TABLE_3
 from pipeline.recurrent.classifier import SequenceNet
 from tests.test_report import PageReader, find_addresses
 from tests.tiny_runs import (

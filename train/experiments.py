@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from papers import irnn, np_rnn
+from papers import irnn
 from papers.book import Protocol
+from papers.np_rnn import protocols as np_rnn
 from pipeline.choices import suggest
 from pipeline.recurrent.spec import NETS
 from pipeline.tasks.options import TOP_OPTIONS

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from eval.dynamics.dynamics import LOOK_BACK, Dynamics, Moment, at
 from eval.dynamics.measures import PHASE_CASES
 from papers.book import Claim
-from papers.np_rnn import (
+from papers.np_rnn.dynamics import (
     ACTIVE_UNITS,
     DYNAMICS,
     DYNAMICS_OF_OTHERS,

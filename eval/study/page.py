@@ -16,7 +16,7 @@ from eval.study import table as study_table
 from eval.study.choice import TIE_RULE, NetStudy, Setting
 from eval.study.heat_maps import draw_grids
 from eval.study.study import Study, TestedNet, TestedTask
-from papers.np_rnn import TABLE_3, TABLE_3_IS
+from papers.np_rnn.protocols import TABLE_3, TABLE_3_IS
 from pipeline.files import write_text
 
 PAGE = "study.html"

@@ -12,7 +12,7 @@ from eval.report.evaluate import PREDICTIONS, refuse_not_finite
 from eval.scores.notes import find_notes
 from eval.scores.rows import Result, Row, describe_run, make_rows
 from eval.study.choice import TIE_RULE, NetStudy, TaskStudy, make_task_studies
-from papers.np_rnn import TABLE_3, TABLE_3_IS
+from papers.np_rnn.protocols import TABLE_3, TABLE_3_IS
 from pipeline.devices import resolve_device
 from pipeline.runs import Run, find_runs, load_run
 

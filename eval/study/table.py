@@ -9,7 +9,7 @@ from eval.scores.rows import mark_budget
 from eval.scores.tables import write_interval, write_value
 from eval.study.choice import DROPOUT, LEARNING_RATE, TIE_RULE, NetStudy, Setting
 from eval.study.study import Study, TestedNet, TestedTask
-from papers.np_rnn import TABLE_3
+from papers.np_rnn.protocols import TABLE_3
 
 HEADERS = (
     "RNN type", "training method", "validation", "test", "95 % interval", "floor", "seeds",
