@@ -1,10 +1,13 @@
-"""The forms in which a paper is written down: protocols, printed numbers, claims."""
+"""The forms in which a paper is written down: protocols, trials, printed numbers, claims."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from typing import Protocol as Interface
+
+from papers.verdicts import Quantity
 
 Source = Literal["printed", "second-hand", "unverified"]
 """How surely we know it: read in the paper; told by others; told by others without a source."""
@@ -40,6 +43,69 @@ class Protocol:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A bar or a row of a paper: what is trained once for each seed.
+
+    `protocol` is a key of PROTOCOLS; `number` its length or epochs, None where it has none.
+    `settings` are what else `python -m train` is given.
+    """
+
+    protocol: str
+    net: str
+    number: int | None = None
+    settings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The long name of its experiment: `addition-np-rnn-150`."""
+        is_told = self.protocol.endswith(f"-{self.net}") or f"model={self.net}" in self.settings
+        net = "" if is_told else f"-{self.net}"
+        return self.protocol + net + (f"-{self.number}" if self.number is not None else "")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A way to read what a paper leaves open, other than the default one.
+
+    It changes trials of `protocols`: their nets by `nets`, and adds `settings` for the nets that
+    these act on, all but those of `without`.
+    """
+
+    title: str
+    protocols: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    nets: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+    def apply(self, trial: Trial) -> Trial:
+        """The trial under this reading: itself where the reading changes nothing."""
+        if trial.protocol not in self.protocols or trial.net in self.without:
+            return trial
+        net = self.nets.get(trial.net, trial.net)
+        is_fixed = net != trial.net and trial.protocol.endswith(f"-{trial.net}")
+        settings = (*trial.settings, *([f"model={net}"] if is_fixed else []), *self.settings)
+        return Trial(trial.protocol, net, trial.number, settings)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A figure or table of a paper: what it shows, and the trials that make it."""
+
+    title: str
+    trials: tuple[Trial, ...]
+
+
+class Scores(Interface):
+    """What was found of trials; seeds that diverged count with a score of 0."""
+
+    def test(self, trial: Trial) -> Mapping[int, float]:
+        """The test score of each seed; {} where there is none."""
+
+    def validation(self, trial: Trial) -> Mapping[int, float]:
+        """The validation score of each seed; {} where there is none."""
+
+
+@dataclass(frozen=True)
 class Printed:
     """What a paper shows of an experiment: `place` is a table or figure, a bar has no numbers.
 
@@ -58,13 +124,16 @@ class Claim:
     """A sentence of a paper and where it stands.
 
     `holds` says of a number or an array, which the claim's table names, whether it bears the
-    sentence out; None where no number can.
+    sentence out; `measure` makes of scores the quantities that must all bear it out. None where no
+    number can. `readings` are those that could decide otherwise.
     """
 
     text: str
     place: str
     holds: Callable[[Any], bool] | None = None
     source: Source = "printed"
+    measure: Callable[[Scores], Sequence[Quantity]] | None = None
+    readings: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:

@@ -1,0 +1,80 @@
+"""The trials that make the np-RNN paper's figures and tables, and what it leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from papers.book import Experiment, Reading, Trial
+from papers.np_rnn.protocols import TABLE_3
+
+ADDITION_NETS = ("np-rnn", "irnn", "scaled-irnn", "n-rnn", "np-tanh-rnn", "o-rnn", "g-rnn")
+ADDITION_LENGTHS = (150, 200, 300, 400, 500)
+MULTIPLICATION_NETS = ADDITION_NETS[:5]
+MULTIPLICATION_LENGTHS = (50, 100, 200)
+LEARNING_RATES = ("1e-5", "5e-5", "1e-4", "5e-4", "1e-3", "1e-2")
+DROPOUTS = ("0.5", "0.7", "0.9")
+# The same net under the settings that the IRNN paper is told to have used for MNIST.
+IRNN_BY_SGD = Trial("mnist-irnn", "irnn", 100, ("optimizer=sgd", "optimizer.lr=1e-8"))
+
+
+def grid_trial(net: str, lr: str, dropout: str) -> Trial:
+    """A cell of figure 6."""
+    return Trial("ucf101", net, None, (f"optimizer.lr={lr}", f"model.dropout={dropout}"))
+
+
+def grid_trials(net: str) -> tuple[Trial, ...]:
+    """The cells of a net's panel of figure 6; those of mean-pool are not in the paper."""
+    return tuple(grid_trial(net, lr, dropout) for dropout in DROPOUTS for lr in LEARNING_RATES)
+
+
+_GRID = tuple(trial for net in TABLE_3 for trial in grid_trials(net))
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "figure-3": Experiment(
+        "The addition problem: test sequences answered within 0.04",
+        tuple(Trial("addition", net, T) for T in ADDITION_LENGTHS for net in ADDITION_NETS),
+    ),
+    "figure-4": Experiment(
+        "The multiplication problem: test sequences answered within 0.04",
+        tuple(
+            Trial("multiplication", net, T)
+            for T in MULTIPLICATION_LENGTHS
+            for net in MULTIPLICATION_NETS
+        ),
+    ),
+    "figure-5": Experiment(
+        "MNIST pixel by pixel: the loss by epoch, in 100 epochs",
+        tuple(Trial(f"mnist-{net}", net, 100) for net in ("np-rnn", "irnn")),
+    ),
+    "table-2": Experiment(
+        "MNIST pixel by pixel: accuracy after 100 and 500 epochs",
+        (
+            *(Trial(f"mnist-{net}", net, n) for n in (100, 500) for net in ("irnn", "np-rnn")),
+            IRNN_BY_SGD,
+        ),
+    ),
+    "table-3": Experiment("UCF-101: each net's best setting by validation, tested", _GRID),
+    "figure-6": Experiment("UCF-101: validation over learning rate and dropout", _GRID),
+}
+
+_MNIST = ("mnist-np-rnn", "mnist-irnn")
+READINGS: Mapping[str, Reading] = {
+    "hidden": Reading(
+        "the N of eq. 10 is the hidden size, not the input's",
+        ("addition", "multiplication", "ucf101", *_MNIST),
+        ("model.input_scale=hidden",),
+        without=("lstm", "mean-pool"),
+    ),
+    "shifted": Reading(
+        "np-RNN starts from (A + I) over its largest eigenvalue, as programs that cite the paper's "
+        "third version have it, not from A",
+        ("addition", "multiplication", "ucf101", *_MNIST),
+        nets={"np-rnn": "shifted-np-rnn"},
+    ),
+    "mean": Reading(
+        "the loss of a batch is the mean of its sequences', not their sum",
+        ("multiplication", *_MNIST),
+        ("trainer.loss_over_batch=mean",),
+    ),
+    "bytes": Reading("pixels are from 0 to 255, not to 1", _MNIST, ("task.pixels=bytes",)),
+}
