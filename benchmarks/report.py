@@ -9,13 +9,13 @@ import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pipeline.recurrent import fused
+from pipeline.versions import find_versions, name_processor
 
 RESULTS = Path("benchmarks/results")
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
@@ -76,7 +76,7 @@ def describe_machine() -> dict[str, str]:
     isa = fused.isa() if fused.is_available() else "no kernel"
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
-        "processor": f"{_name_processor()}, {os.cpu_count()} cores, kernel for {isa}",
+        "processor": f"{name_processor()}, {os.cpu_count()} cores, kernel for {isa}",
         **gpu,
         "threads": str(torch.get_num_threads()),
         "load at the start": f"{os.getloadavg()[0]:.2f}"
@@ -84,22 +84,8 @@ def describe_machine() -> dict[str, str]:
         else "unknown",
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": ", ".join(f"{name} {v}" for name in _PACKAGES if (v := _find_version(name))),
+        "versions": ", ".join(f"{name} {v}" for name, v in find_versions(_PACKAGES).items()),
     }
-
-
-def _name_processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _find_version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def find_data() -> Path | None:

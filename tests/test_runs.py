@@ -27,6 +27,7 @@ from pipeline.runs import (
     is_run,
     load_run,
 )
+from pipeline.versions import name_processor
 from tests.tiny_runs import toy_section, write_run, write_store, write_toy_run
 
 
@@ -297,3 +298,12 @@ def test_a_toy_run_has_no_places_and_its_origin_is_kept(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("layout: 1", "layout: 2"))
     with pytest.raises(ValueError, match="layout': 1.*, not .*layout': 2.*\nTrain the run again"):
         PartReader("val").read(load_run(tmp_path / "toy"))
+
+
+def test_a_session_names_the_model_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    told = "processor: 0\nmodel name\t: A Processor 9\nprocessor: 1\nmodel name\t: A Processor 9\n"
+    monkeypatch.setattr(Path, "read_text", lambda self: told)
+    assert name_processor() == "A Processor 9"
+    monkeypatch.setattr(Path, "read_text", lambda self: "")
+    assert name_processor()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runs.places import Place
-from pipeline.versions import find_versions
+from pipeline.versions import find_versions, name_processor
 
 FORMAT = "provenance 2"
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "h5py", "np-rnn")
@@ -73,7 +73,7 @@ def describe_session(
         device=device,
         compute=compute,
         versions={"python": platform.python_version(), **find_versions(_PACKAGES)},
-        processor=platform.processor() or platform.machine(),
+        processor=name_processor(),
         git_commit=_git_commit(),
     )
 
