@@ -63,6 +63,26 @@ def test_an_option_that_came_later_leaves_the_digests_of_earlier_runs_as_they_we
     assert other.learned()["task"]["pixels"] == "bytes"
 
 
+def test_a_whole_number_is_the_same_setting_as_its_float(run: Run) -> None:
+    config = run.config
+    same = replace(
+        config,
+        budget=1,
+        optimizer=replace(config.optimizer, clip=10),
+        schedule=replace(config.schedule, cooling=1),
+        net=replace(config.net, dropout=0, forget_bias=1),
+    )
+    floats = replace(
+        config,
+        budget=1.0,
+        optimizer=replace(config.optimizer, clip=10.0),
+        schedule=replace(config.schedule, cooling=1.0),
+        net=replace(config.net, dropout=0.0, forget_bias=1.0),
+    )
+    assert same.digest() == floats.digest()
+    assert same.to_dict() == floats.to_dict()
+
+
 def test_versions_of_the_extraction_are_told_and_are_no_part_of_the_identity(run: Run) -> None:
     features = run.features
     assert features is not None

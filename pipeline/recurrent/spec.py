@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from pipeline.choices import check_choice
+from pipeline.numbers import hold_floats
 
 Cell = Literal["simple", "lstm", "gru", "none"]
 
@@ -83,6 +84,7 @@ class NetSpec:
 
     def __post_init__(self) -> None:
         check_choice("model", self.name, NETS)
+        hold_floats(self, "dropout", "forget_bias")
         for field in ("input_size", "num_outputs", "hidden_size"):
             _check_positive(field, getattr(self, field))
         check_choice("model.input_scale", self.input_scale, INPUT_SCALES)

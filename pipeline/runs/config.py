@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipeline.choices import check_choice
+from pipeline.numbers import hold_floats
 from pipeline.recurrent.spec import NetSpec
 from pipeline.runs.learning import BatchSpec, OptimizerSpec, ScheduleSpec
 from pipeline.tasks import Origin
@@ -68,6 +69,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise ValueError(f"seed: expected a whole number from 0 up, found {self.seed!r}.")
+        hold_floats(self, "budget")
         self.schedule.scaled(self.budget)  # refuses what is no share
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.choices import check_choice
+from pipeline.numbers import hold_floats
 
 OPTIMIZERS = ("rmsprop", "sgd", "adam")
 
@@ -26,6 +27,7 @@ class OptimizerSpec:
 
     def __post_init__(self) -> None:
         check_choice("optimizer.name", self.name, OPTIMIZERS)
+        hold_floats(self, "lr", "clip", "decay")
         self._check_clip_by()
         for name, number in (("lr", self.lr), ("clip", self.clip)):
             if number is not None and not (math.isfinite(number) and number > 0):
@@ -56,6 +58,7 @@ class ScheduleSpec:
     """The share of the batches that an epoch takes: below 1 only in trials."""
 
     def __post_init__(self) -> None:
+        hold_floats(self, "cooling", "epoch_share")
         if not self.phase_epochs or any(epochs < 1 for epochs in self.phase_epochs):
             raise ValueError(
                 f"schedule.phase_epochs: expected a list of epochs, each 1 or more, "
