@@ -10,14 +10,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from papers.book import Claim, Printed, Protocol, Source
+from papers.book import (
+    Claim,
+    Experiment,
+    Printed,
+    Protocol,
+    Reading,
+    Scores,
+    Source,
+    Trial,
+)
 from papers.np_rnn import protocols as np_rnn
+from papers.np_rnn.trials import READINGS as READINGS_OF_NP_RNN
+from papers.verdicts import MARGIN, Quantity, above, ahead, below
 
 # The task is this paper's; how it trained is not known, and the np-RNN's protocol for MNIST is
 # taken.
 PROTOCOLS: Mapping[str, Protocol] = {
     "permuted-mnist": replace(np_rnn.PROTOCOLS["mnist-np-rnn"], task="permuted-mnist", net=""),
 }
+
+
+def _model(net: str) -> tuple[str, ...]:
+    """What makes an experiment that is for the IRNN one for another net."""
+    return () if net == "irnn" else (f"model={net}",)
 
 
 @dataclass(frozen=True)
@@ -85,15 +101,62 @@ PRINTED: Mapping[str, Printed] = {
     ),
 }
 
+_LENGTHS = (150, 200, 300, 400)
+_MNIST = {net: Trial("mnist-irnn", net, 100, _model(net)) for net in ("irnn", "lstm", "rnn")}
+_PERMUTED = {net: Trial("permuted-mnist", net) for net in ("irnn", "lstm")}
+
+# The LSTM has torch's layer, which takes hours where the simple nets' kernel takes minutes.
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "addition": Experiment(
+        "The addition problem: test sequences answered within 0.04",
+        tuple(Trial("addition", net, T) for T in _LENGTHS for net in ("irnn", "lstm")),
+    ),
+    "mnist": Experiment("MNIST pixel by pixel", tuple(_MNIST.values())),
+    "permuted-mnist": Experiment("MNIST with permuted pixels", tuple(_PERMUTED.values())),
+}
+READINGS: Mapping[str, Reading] = {
+    name: READINGS_OF_NP_RNN[name] for name in ("hidden", "mean", "bytes")
+}
+
+
+def _converges_as_well(scores: Scores) -> list[Quantity]:
+    return [
+        ahead(
+            f"irnn less lstm, T = {T}",
+            scores.test(Trial("addition", "irnn", T)),
+            scores.test(Trial("addition", "lstm", T)),
+            by=-MARGIN,
+        )
+        for T in _LENGTHS
+    ]
+
+
+def _is_best_on_mnist(scores: Scores) -> list[Quantity]:
+    irnn, lstm, rnn = (scores.test(trial) for trial in _MNIST.values())
+    return [
+        above("irnn", irnn, 0.95),
+        ahead("irnn less lstm", irnn, lstm),
+        below("rnn", rnn, 0.5),
+    ]
+
+
 RESULTS: Mapping[str, tuple[Claim, ...]] = {
     "addition": (
-        Claim("IRNNs converge as well as LSTMs", "the adding problem", source="second-hand"),
+        Claim(
+            "IRNNs converge as well as LSTMs",
+            "the adding problem",
+            source="second-hand",
+            measure=_converges_as_well,
+            readings=("hidden",),
+        ),
     ),
     "mnist": (
         Claim(
             "standard RNNs fail, also with ReLU; the IRNN errs on 3 %, the LSTM is worse",
             "MNIST pixel by pixel",
             source="second-hand",
+            measure=_is_best_on_mnist,
+            readings=("hidden", "mean", "bytes"),
         ),
     ),
     "words": (

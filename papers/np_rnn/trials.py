@@ -57,7 +57,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "figure-6": Experiment("UCF-101: validation over learning rate and dropout", _GRID),
 }
 
-_MNIST = ("mnist-np-rnn", "mnist-irnn")
+_MNIST = ("mnist-np-rnn", "mnist-irnn", "permuted-mnist")
 READINGS: Mapping[str, Reading] = {
     "hidden": Reading(
         "the N of eq. 10 is the hidden size, not the input's",

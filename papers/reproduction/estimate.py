@@ -1,0 +1,66 @@
+"""How long a cell takes: from its arithmetic, and how fast earlier ones went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from papers.reproduction.cells import Cell
+from papers.reproduction.lines import Line
+from pipeline.recurrent.spec import multiply_adds_per_step
+from pipeline.runs import RunConfig
+from pipeline.tasks.options import MarkedOptions, MnistOptions
+from pipeline.versions import name_processor
+
+# Of one core with AVX-512: the kernel's rate, one step of a layer that runs on torch, a start of
+# the program. They only weigh cells against each other; finished ones say how fast it goes.
+_KERNEL_FLOPS = 1.1e11
+_TORCH_STEP_SECONDS = 1.5e-4
+_START_SECONDS = 5.0
+_PASSES = 6  # a multiplication and an addition, forwards and backwards twice
+# Of clips, whose number and lengths are read only when they are trained on.
+_NUM_CLIPS, _CLIP_STEPS = 9_500, 180
+
+
+def weigh(config: RunConfig, *, num_clips: int = _NUM_CLIPS) -> float:
+    """Seconds that the run takes on one core of the machine that the constants are of."""
+    num_train, steps = _count_sequences(config, num_clips)
+    schedule, batch = config.schedule.scaled(config.budget), config.batch.batch_size
+    updates = schedule.num_epochs * schedule.epoch_share * max(1.0, num_train / batch)
+    flops = _PASSES * multiply_adds_per_step(config.net) * steps * min(batch, num_train)
+    seconds = flops / _KERNEL_FLOPS
+    if config.net.kind.cell not in ("simple", "none"):
+        seconds += steps * _TORCH_STEP_SECONDS
+    return _START_SECONDS + updates * seconds
+
+
+def _count_sequences(config: RunConfig, num_clips: int) -> tuple[int, int]:
+    options = config.task.options
+    if isinstance(options, MarkedOptions):
+        return options.num_train, options.length
+    if isinstance(options, MnistOptions):
+        return 60_000 - options.num_val, 784
+    return num_clips, _CLIP_STEPS
+
+
+class Clock:
+    """Estimates of cells in seconds, in the measure of the cells that are finished."""
+
+    def __init__(self, cells: Sequence[Cell], lines: Sequence[Line]) -> None:
+        self._weights = {cell.config.digest(): weigh(cell.config) for cell in cells}
+        own = [line for line in lines if line.machine == name_processor()]
+        self.is_of_this_machine = bool(own)
+        self._ratios = [ratio for line in own or lines if (ratio := self._ratio(line))]
+
+    def _ratio(self, line: Line) -> float | None:
+        weight = self._weights.get(line.digest)
+        return line.seconds / weight if weight else None
+
+    def add(self, line: Line) -> None:
+        """Learn from a cell that was finished here."""
+        if ratio := self._ratio(line):
+            self._ratios.append(ratio)
+
+    def seconds(self, cell: Cell) -> float:
+        """What the cell is expected to take on one core."""
+        return self._weights[cell.config.digest()] * (median(self._ratios) if self._ratios else 1)

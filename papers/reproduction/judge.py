@@ -1,0 +1,143 @@
+"""What the lines say of a paper: scores of trials under a reading, a verdict for each claim."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from papers.book import Claim, Reading, Trial
+from papers.reproduction.books import Paper
+from papers.reproduction.cells import DEFAULT, NUM_CLASSES
+from papers.reproduction.lines import Line
+from papers.verdicts import LEAST_SEEDS, Verdict, decide
+
+_FEATURES = "ucf101"
+_IMAGES = ("mnist", "permuted-mnist")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The lines of one budget; of UCF-101 those of one collection of clips.
+
+    `data_of` says which lines a trial's scores come from; see `find`.
+    """
+
+    lines: tuple[Line, ...]
+    budget: float
+
+    @cached_property
+    def _by_trial(self) -> Mapping[tuple[str, str], Sequence[Line]]:
+        found = defaultdict(list)
+        for line in self.lines:
+            found[line.experiment, line.settings].append(line)
+        return {key: sorted(lines, key=lambda line: line.seed) for key, lines in found.items()}
+
+    def of(self, trial: Trial) -> Sequence[Line]:
+        """The trial's lines by seed."""
+        return self._by_trial.get((trial.name, " ".join(trial.settings)), ())
+
+    @property
+    def clips(self) -> str:
+        """What the clips of UCF-101 were, or ""."""
+        return next((line.data for line in self.lines if line.experiment.startswith(_FEATURES)), "")
+
+    @property
+    def num_classes(self) -> int:
+        """How many of UCF-101's classes they have, 0 without any."""
+        return int(self.clips.split(" ")[0]) if self.clips else 0
+
+
+def find(lines: Sequence[Line], *, budget: float, clips: str = "") -> Found:
+    """The lines of a budget; of UCF-101 those on `clips`, or on those that most lines are of."""
+    of_budget = [line for line in lines if line.budget == budget]
+    counts = Counter(line.data for line in of_budget if line.experiment.startswith(_FEATURES))
+    chosen = clips if clips in counts else max(counts, key=lambda data: counts[data], default="")
+    return Found(
+        tuple(
+            line
+            for line in of_budget
+            if line.data == chosen or not line.experiment.startswith(_FEATURES)
+        ),
+        budget,
+    )
+
+
+@dataclass(frozen=True)
+class FoundScores:
+    """The scores of trials under a reading."""
+
+    found: Found
+    reading: Reading | None = None
+
+    def test(self, trial: Trial) -> Mapping[int, float]:
+        return {line.seed: line.test or 0.0 for line in self._of(trial)}
+
+    def validation(self, trial: Trial) -> Mapping[int, float]:
+        return {line.seed: line.validation or 0.0 for line in self._of(trial)}
+
+    def _of(self, trial: Trial) -> Sequence[Line]:
+        return self.found.of(trial if self.reading is None else self.reading.apply(trial))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, its verdict under the default reading, and under those that have any line."""
+
+    claim: Claim
+    task: str
+    verdict: Verdict
+    under: Mapping[str, Verdict]
+    elsewhere: Verdict | None = None
+    """What the numbers would say where they are not about the paper's data."""
+
+
+def judge(paper: Paper, found: Found) -> list[Judged]:
+    """Every claim of the paper's experiments, in its order."""
+    return [
+        _judge(claim, task, found, paper.readings)
+        for task, claims in paper.claims.items()
+        for claim in claims
+    ]
+
+
+def _judge(claim: Claim, task: str, found: Found, readings: Mapping[str, Reading]) -> Judged:
+    if claim.measure is None:
+        return Judged(claim, task, Verdict("cannot be tested here", _say_untested(task)), {})
+    quantities = claim.measure(FoundScores(found))
+    missing = _find_missing(task, found)
+    under = {}
+    for name in claim.readings:
+        measured = claim.measure(FoundScores(found, readings[name]))
+        if any(q.of_seeds for q in measured) and measured != quantities:
+            under[name] = decide(measured, missing=missing)
+    verdict = decide(quantities, missing=missing)
+    return Judged(claim, task, verdict, under, decide(quantities) if missing else None)
+
+
+def _say_untested(task: str) -> str:
+    if task in ("words", "frames"):
+        return "its data and net are not part of this program yet"
+    return "no number is told that would decide it"
+
+
+def _find_missing(task: str, found: Found) -> str:
+    """Why the lines are not about what the paper says, or ""."""
+    if found.budget != 1:
+        return f"these runs had a share of {found.budget:g} of the paper's training"
+    if task == _FEATURES and found.num_classes < NUM_CLASSES:
+        has = f"the clips at hand are {found.clips}" if found.clips else "no clips were at hand"
+        return f"it is about all {NUM_CLASSES} classes of UCF-101; {has}"
+    if task in _IMAGES and not any(line.data == "MNIST" for line in found.lines):
+        return "MNIST was not at hand"
+    return ""
+
+
+def count_seeds(found: Found, trials: Sequence[Trial]) -> tuple[int, int]:
+    """The fewest and the most seeds that a trial has."""
+    counts = [len(found.of(trial)) for trial in trials]
+    return min(counts), max(counts)
+
+
+__all__ = ["DEFAULT", "LEAST_SEEDS", "Found", "FoundScores", "Judged", "find", "judge"]

@@ -1,0 +1,139 @@
+"""A paper's page, and the same as text: made from the lines alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from eval.pages.rendering import render_page
+from eval.pages.text import write_seconds
+from papers.reproduction import sections as make
+from papers.reproduction.books import PAPERS, Paper
+from papers.reproduction.judge import Found, Judged, find, judge
+from papers.reproduction.lines import Line
+from papers.reproduction.sections import Section, Table
+from papers.verdicts import CONFIDENCE, LEAST_SEEDS, MARGIN, State
+from pipeline.files import write_text
+
+RESULTS = "RESULTS.md"
+RULE = (
+    f"A sentence holds if the {CONFIDENCE:.0%} interval over seeds of every number that it is "
+    f"about lies on its side, and fails if one lies on the other; with fewer than {LEAST_SEEDS} "
+    f"seeds it is undecided. 'At par' is within {MARGIN:g}, seed by seed. A run that diverged "
+    f"counts as 0."
+)
+
+
+def write_page(
+    out: Path, name: str, lines: Sequence[Line], *, budget: float = 1.0, clips: str = ""
+) -> Path:
+    """Write `<name>.html` and RESULTS.md into `out`; the page's path. `clips` as in `find`."""
+    paper, found = PAPERS[name], find(lines, budget=budget, clips=clips)
+    verdicts = judge(paper, found)
+    counts = Counter(judged.verdict.state for judged in verdicts)
+    own = _lines_of(paper, found)
+    page = render_page(
+        "paper.html",
+        folder=Path(__file__).parent,
+        title=f"The {name} paper, carried out",
+        paper=paper,
+        counts=[(state, counts[state]) for state in get_args(State)],
+        num_lines=len(own),
+        notes=_find_notes(found),
+        rule=RULE,
+        verdicts=verdicts,
+        sections=make_sections(name, found),
+        how=describe_runs(own),
+    )
+    path = out / f"{name}.html"
+    write_text(path, page)
+    write_text(out / RESULTS, write_results(lines, budget=budget, clips=clips))
+    return path
+
+
+def _lines_of(paper: Paper, found: Found) -> list[Line]:
+    """The lines of the paper's own trials, under any reading."""
+    trials = {trial for experiment in paper.experiments.values() for trial in experiment.trials}
+    trials |= {reading.apply(trial) for reading in paper.readings.values() for trial in trials}
+    lines = {line.digest: line for trial in trials for line in found.of(trial)}
+    return list(lines.values())
+
+
+def _find_notes(found: Found) -> list[str]:
+    if found.budget == 1:
+        return []
+    return [
+        f"A trial: every run had a share of {found.budget:g} of the paper's training. Nothing here "
+        f"is about the paper's numbers."
+    ]
+
+
+def make_sections(name: str, found: Found) -> list[Section]:
+    """The paper's figures and tables in its order."""
+    paper = PAPERS[name]
+    sections = [make.make_portraits()] if name == "np-rnn" else []
+    for key, experiment in paper.experiments.items():
+        task = experiment.trials[0].protocol
+        if key == "figure-5":
+            sections.append(make.make_losses(key, experiment, found))
+        elif key == "table-3":
+            sections.append(make.make_ucf101_table(key, experiment, found))
+        elif key == "figure-6":
+            sections.append(make.make_grids(key, experiment, found))
+        elif "mnist" in task:
+            sections.append(make.make_mnist_table(key, experiment, found, paper.readings))
+        else:
+            sections.append(make.make_bars(key, experiment, found, paper.readings))
+    return [*sections, make.make_complexity()] if name == "np-rnn" else sections
+
+
+def describe_runs(lines: Sequence[Line]) -> Table:
+    """Where and with what the lines were made."""
+    headers = ("machine", "version", "runs", "seeds", "training, one core each")
+    groups = Counter((line.machine, line.version) for line in lines)
+    rows = []
+    for (machine, version), num in sorted(groups.items()):
+        own = [line for line in lines if (line.machine, line.version) == (machine, version)]
+        seeds = ", ".join(map(str, sorted({line.seed for line in own})))
+        total = write_seconds(sum(line.seconds for line in own))
+        rows.append((machine, version, str(num), seeds, total))
+    return Table(headers, tuple(rows))
+
+
+def write_results(lines: Sequence[Line], *, budget: float = 1.0, clips: str = "") -> str:
+    """RESULTS.md: verdicts and tables of every paper."""
+    found = find(lines, budget=budget, clips=clips)
+    parts = [
+        "# Results",
+        "Made by `python -m papers np-rnn --page` from the lines in `papers/results/`; "
+        "do not edit.",
+        RULE,
+        *_find_notes(found),
+    ]
+    for name, paper in PAPERS.items():
+        parts.append(f"## {name}: {paper.title} ({paper.citation})")
+        parts.append("\n".join(_write_verdict(paper, judged) for judged in judge(paper, found)))
+        for section in make_sections(name, found):
+            if section.tables:
+                title = section.name.replace("-", " ").capitalize()
+                parts.append(f"### {title}: {section.title}")
+                parts += [_write_table(table) for table in section.tables]
+                parts += section.notes
+        parts += ["### How it was run", _write_table(describe_runs(_lines_of(paper, found)))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _write_verdict(paper: Paper, judged: Judged) -> str:
+    own = f"- **{judged.verdict.state}**: {judged.claim.sentence}. {judged.verdict.because}"
+    under = [
+        f"  - **{verdict.state}** if {paper.readings[name].title}: {verdict.because}"
+        for name, verdict in judged.under.items()
+    ]
+    return "\n".join([own, *under])
+
+
+def _write_table(table: Table) -> str:
+    lines = [table.headers, ("---",) * len(table.headers), *table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

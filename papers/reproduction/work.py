@@ -1,0 +1,105 @@
+"""A cell to a line: train what is missing, score it. What a process of its own does."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eval.predictions.predict import PartReader, find_state, predict
+from eval.predictions.predictions import write_predictions
+from eval.report.evaluate import PREDICTIONS, refuse_not_finite
+from eval.scores.scores import Score, score
+from papers.reproduction.cells import Cell
+from papers.reproduction.lines import DIVERGED, SCORED, Line
+from pipeline.runs import METRICS, Run, find_runs, load_run
+from train.fit import train_run
+
+_BATCH_SIZE = 256
+_PACKAGE = "np-rnn"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A cell that gave no line, and why."""
+
+    name: str
+    reason: str
+
+
+def carry_out(cell: Cell, *, runs: Path) -> Line | Refused:
+    """Train the cell's run in `runs`, where it is not complete, and score it.
+
+    What training says goes to `<runs>/<run>.log`.
+    """
+    torch.set_num_threads(1)  # the processes beside this one have the other cores
+    runs.mkdir(parents=True, exist_ok=True)
+    log = runs / f"{cell.config.name}.log"
+    with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+        try:
+            return describe(cell, load_run(train_run(cell.compose(runs))))
+        except (ValueError, OSError) as error:
+            return Refused(cell.name, str(error))
+
+
+def describe(cell: Cell, run: Run) -> Line:
+    """The line of a run that ended."""
+    scores: Mapping[str, Score | None] = {part: _score(run, part) for part in ("val", "test")}
+    val, test = scores["val"], scores["test"]
+    schedule = run.config.schedule.scaled(run.config.budget)
+    return Line(
+        experiment=cell.trial.name,
+        settings=" ".join(cell.trial.settings),
+        data=cell.data,
+        seed=run.config.seed,
+        budget=run.config.budget,
+        state=SCORED if test is not None else DIVERGED,
+        validation=None if val is None else round(val.estimate.value, 6),
+        test=None if test is None else round(test.estimate.value, 6),
+        floor=None if test is None else round(test.floor, 6),
+        epochs=schedule.num_epochs,
+        seconds=round(run.provenance.train_seconds or 0.0, 1),
+        digest=run.config.digest(),
+        version=_describe_version(run),
+        machine=run.provenance.sessions[-1].processor,
+        losses=tuple(_read_losses(run)) if cell.data == "MNIST" else (),
+    )
+
+
+def describe_runs(folder: Path, cells: Sequence[Cell]) -> list[Line]:
+    """The lines of those runs below the folder that are of these cells, and ended."""
+    by_digest = {cell.config.digest(): cell for cell in cells}
+    lines = []
+    for path in find_runs(folder):
+        run = load_run(path)
+        cell = by_digest.get(run.config.digest())
+        if cell is not None and (run.is_complete or run.divergence):
+            lines.append(describe(cell, run))
+    return lines
+
+
+def _describe_version(run: Run) -> str:
+    session = run.provenance.sessions[-1]
+    return f"{session.versions.get(_PACKAGE, '')} {session.git_commit[:7]}".strip()
+
+
+def _score(run: Run, part: str) -> Score | None:
+    """The leading score of a part; None of a run that diverged."""
+    if find_state(run):
+        return None
+    predictions = predict(run, PartReader(part), batch_size=_BATCH_SIZE, device="cpu")
+    write_predictions(run.folder / "eval" / part / PREDICTIONS, predictions)
+    known, _ = refuse_not_finite(predictions)
+    return None if known is None else score([known])[0]
+
+
+def _read_losses(run: Run) -> list[float]:
+    """The validation losses of the epochs."""
+    with (run.folder / METRICS).open(newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    return [float(row["val_loss"]) for row in rows if row.get("val_loss")]

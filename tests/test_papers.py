@@ -1,0 +1,297 @@
+"""`python -m papers`: cells, rounds of seeds, verdicts on a page; small budgets of real runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from papers.__main__ import main
+from papers.book import Experiment, Trial
+from papers.np_rnn.trials import EXPERIMENTS, READINGS, grid_trials
+from papers.reproduction import books
+from papers.reproduction.books import PAPERS
+from papers.reproduction.carry_out import find_missing, order
+from papers.reproduction.cells import DEFAULT, Cell, Data, Plan
+from papers.reproduction.estimate import Clock, weigh
+from papers.reproduction.judge import find, judge
+from papers.reproduction.lines import SHIPPED, Line, read_lines
+from papers.reproduction.page import make_sections, write_page, write_results
+from tests.tiny_runs import write_store
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURE_3 = {"figure-3": replace(EXPERIMENTS["figure-3"], trials=EXPERIMENTS["figure-3"].trials[:3])}
+
+
+def make_plan(num_seeds: int = 2, readings: tuple[str, ...] = ()) -> Plan:
+    return Plan(FIGURE_3, {name: READINGS[name] for name in readings}, Data(), num_seeds, 1.0)
+
+
+def make_line(trial: Trial, *, seed: int = 0, test: float | None = 0.5, **changes: object) -> Line:
+    line = Line(
+        experiment=trial.name, settings=" ".join(trial.settings), data="", seed=seed, budget=1.0,
+        state="scored" if test is not None else "diverged", validation=test, test=test, floor=0.08,
+        epochs=10, seconds=60.0, digest=f"{trial.name}{trial.settings}{seed}", version="0.1.0",
+        machine="a machine",
+    )  # fmt: skip
+    return replace(line, **changes)  # type: ignore[arg-type]
+
+
+def test_a_reading_adds_only_the_cells_that_it_changes() -> None:
+    default = make_plan().cells()
+    both = make_plan(readings=("hidden", "shifted")).cells()
+    assert len(default) == 3 * 2
+    assert len(both) == (3 + 3 + 1) * 2
+    assert len({cell.config.digest() for cell in both}) == len(both)
+    assert {cell.reading for cell in both} == {DEFAULT, "hidden", "shifted"}
+    hidden = next(cell for cell in both if cell.reading == "hidden")
+    assert hidden.config.net.input_scale == "hidden"
+
+
+def test_cells_go_seed_after_seed_the_default_reading_first_the_shortest_first() -> None:
+    cells = make_plan(readings=("hidden",)).cells()
+    clock = Clock(cells, [])
+    keys = [(c.config.seed, c.reading != DEFAULT, clock.seconds(c)) for c in order(cells, clock)]
+    assert keys == sorted(keys)
+    assert keys[0][:2] == (0, False)
+    assert keys[-1][:2] == (1, True)
+
+
+def test_a_cell_with_a_line_is_not_run_again_whoever_made_it() -> None:
+    cells = make_plan().cells()
+    done = make_line(cells[0].trial, digest=cells[0].config.digest(), machine="another")
+    assert find_missing(cells, [done]) == cells[1:]
+
+
+def test_longer_sequences_more_epochs_and_gates_weigh_more() -> None:
+    trials = tuple(
+        Trial("addition", net, T) for net, T in (("irnn", 150), ("irnn", 500), ("lstm", 150))
+    )
+    cells = Plan({"figure-3": Experiment("", trials)}, {}, Data(), 1, 1.0).cells()
+    short, long, gated = (weigh(cell.config) for cell in cells)
+    assert 2 * short < long
+    assert 10 * short < gated
+
+
+def test_estimates_are_in_the_measure_of_finished_runs() -> None:
+    cells = make_plan(num_seeds=1).cells()
+    first = cells[0]
+    slow = make_line(first.trial, digest=first.config.digest(), seconds=7 * weigh(first.config))
+    assert Clock(cells, [slow]).seconds(cells[1]) == pytest.approx(7 * weigh(cells[1].config))
+
+
+def test_what_is_not_at_hand_is_said_once_by_name_and_the_rest_is_planned(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    plan = Plan(EXPERIMENTS, {}, Data(), 1, 1.0)
+    assert [message.split(":")[0] for message in plan.missing()] == [
+        "no MNIST", "no features of UCF-101's clips",
+    ]  # fmt: skip
+    missing = {trial for trials in plan.missing().values() for trial in trials}
+    planned = {trial.protocol for _, trial in plan.trials() if trial not in missing}
+    assert planned == {"addition", "multiplication"}
+    data = Data(store, str(tmp_path / "tiny.yaml"))
+    assert data.missing(grid_trials("lstm")[0]) == ""
+    assert data.clips.startswith("6 classes, 72 clips, ")
+    assert "trainer.batch_size=16" in data.arguments(grid_trials("lstm")[0])
+
+
+def test_scores_of_other_budgets_or_clips_are_never_mixed() -> None:
+    grid, addition = grid_trials("irnn")[0], Trial("addition", "irnn", 150)
+    lines = [
+        make_line(addition), make_line(addition, budget=0.1, seed=1),
+        make_line(grid, data="11 classes, few"), make_line(grid, data="11 classes, few", seed=1),
+        make_line(grid, data="101 classes, all"),
+    ]  # fmt: skip
+    found = find(lines, budget=1.0)
+    assert [line.seed for line in found.of(addition)] == [0]
+    assert found.clips == "11 classes, few"
+    assert found.num_classes == 11
+    other = find(lines, budget=1.0, clips="101 classes, all")
+    assert [line.data for line in other.of(grid)] == ["101 classes, all"]
+
+
+def test_a_run_that_diverged_counts_as_nothing_right() -> None:
+    trial = Trial("addition", "g-rnn", 150)
+    lines = [make_line(trial, seed=s, test=None) for s in range(5)]
+    claims = {j.claim.text: j for j in judge(PAPERS["np-rnn"], find(lines, budget=1.0))}
+    failed = claims["the oRNN and the gRNN failed to train at every length"]
+    quantity = next(q for q in failed.verdict.quantities if q.name == "g-rnn, T = 150")
+    assert quantity.of_seeds == (0.0,) * 5
+    page = write_results(lines)
+    assert "0.000 (0.000 to 0.000, 5 seeds, 5 diverged)" in page
+
+
+def test_verdicts_on_ucf101_need_all_of_its_classes_and_others_no_part_of_the_training() -> None:
+    lines = [
+        make_line(t, seed=s, data="11 classes, few") for t in grid_trials("irnn") for s in range(5)
+    ]
+    for budget, reason in ((1.0, "all 101 classes of UCF-101; the clips at hand are 11"),
+                           (0.1, "a share of 0.1 of the paper's training")):  # fmt: skip
+        made = [replace(line, budget=budget) for line in lines]
+        judged = judge(PAPERS["np-rnn"], find(made, budget=budget))
+        on_clips = [j.verdict for j in judged if j.task == "ucf101"]
+        assert {v.state for v in on_clips} == {"cannot be tested here"}
+        assert all(reason in v.because for v in on_clips)
+
+
+class Checker(HTMLParser):
+    """Counts elements, and holds that those which are opened are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.counts: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("name", list(PAPERS))
+def test_the_page_has_every_claim_and_figure_with_and_without_runs(
+    name: str, tmp_path: Path
+) -> None:
+    paper = PAPERS[name]
+    trials = [t for e in paper.experiments.values() for t in e.trials]
+    lines = [
+        make_line(t, seed=s, data=data, losses=(2.0, 1.0))
+        for t in dict.fromkeys(trials)
+        for s in range(2)
+        for data in [{"u": "11 classes, few", "m": "MNIST"}.get(t.protocol[0], "")]
+    ]
+    for known in ([], lines):
+        page = write_page(tmp_path, name, known).read_text()
+        checker = Checker()
+        checker.feed(page)
+        assert checker.open == []
+        for claims in paper.claims.values():
+            for claim in claims:
+                assert claim.text.replace("<", "&lt;").replace("'", "&#39;") in page
+        sections = make_sections(name, find(known, budget=1.0))
+        assert checker.counts["svg"] == sum(len(s.pictures) for s in sections)
+        assert page.count("http") == page.count('xmlns="http') + page.count('xlink="http')
+        assert all(f'id="{section.name}"' in page for section in sections)
+    assert "not run yet" not in page
+
+
+def test_results_md_is_made_from_the_lines_that_come_with_the_program() -> None:
+    assert (ROOT / "RESULTS.md").read_text() == write_results(read_lines([SHIPPED]))
+
+
+# A paper of two trials that take a second.
+_SETTINGS = tuple(f"task.{o}" for o in ("length=5", "num_train=64", "num_val=16", "num_test=16"))
+_TINY = replace(
+    PAPERS["np-rnn"],
+    experiments={
+        "figure-3": Experiment("tiny", (Trial("addition", "np-rnn", 150, _SETTINGS),
+                                        Trial("addition", "irnn", 150, _SETTINGS)))
+    },
+)  # fmt: skip
+QUICK = ("np-rnn", "--readings", "default", "--seeds", "2")
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(books.PAPERS, "np-rnn", _TINY)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["np-rn"], "PAPER: expected one of np-rnn, irnn, found 'np-rn'. Did you mean np-rnn?"),
+        (["np-rnn", "--only", "figure-9"], "--only: expected one of figure-3"),
+        (["np-rnn", "--readings", "bits"], "--readings: expected one of all, default, hidden"),
+        (["np-rnn", "--seeds", "0"], "--seeds: expected 1 or more, found 0."),
+        (["np-rnn", "--budget", "2"], "budget: expected a share in (0, 1], found 2"),
+        (["np-rnn", "--jobs", "0"], "--jobs: expected 1 or more, found 0."),
+        (["np-rnn", "--features", "nowhere"], "nowhere"),
+        (["np-rnn", "--mnist", "nowhere"], "nowhere"),
+        (["np-rnn", "--join", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_was_expected(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_figure_is_carried_out_once_and_its_page_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*QUICK, "--out", str(tmp_path), "--jobs", "1", "--budget", "0.5"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("(floor ") == 4
+    lines = read_lines([tmp_path / "results"])
+    assert len(lines) == 4
+    assert {line.budget for line in lines} == {0.5}
+    runs = {path.parent.name for path in (tmp_path / "runs").glob("*/config.yaml")}
+    assert {line.digest for line in lines} == {name.rpartition("-")[2] for name in runs}
+    assert "A trial: every run had a share of 0.5" in (tmp_path / "np-rnn.html").read_text()
+    assert main(arguments) == 0
+    assert "Nothing is missing." in capsys.readouterr().out
+    other = tmp_path / "other"
+    joined = [*QUICK, "--budget", "0.5", "--page", "--out", str(other)]
+    assert main([*joined, "--join", str(tmp_path / "runs")]) == 0
+    assert "4 new of 4 results" in capsys.readouterr().out
+    assert read_lines([other / "results"]) == lines
+
+
+_PROGRAM = """
+import sys
+from papers.__main__ import main
+from papers.reproduction import books
+from tests.test_papers import _TINY
+
+books.PAPERS["np-rnn"] = _TINY
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_command_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
+    arguments = [*QUICK, "--seeds", "6", "--out", str(tmp_path), "--jobs", "1"]
+    command = [sys.executable, "-c", _PROGRAM, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    results = tmp_path / "results" / "addition.csv"
+    while not results.is_file() or len(read_lines([results])) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = read_lines([results])
+    assert 2 <= len(kept) < 12
+    weights = {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").glob("*/weights.safetensors")}
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert len(read_lines([results])) == 12
+    assert set(kept) <= set(read_lines([results]))
+    assert {p: p.stat().st_mtime_ns for p in weights} == weights
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_list_says_what_there_is_and_how_long_it_takes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*QUICK, "--list", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    row = next(line.split() for line in said.splitlines() if line.startswith("figure-3"))
+    assert row[:5] == ["figure-3", "default", "2", "4", "0"]
+    assert "left on" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_cells_name_themselves_for_people() -> None:
+    cell: Cell = make_plan(num_seeds=1).cells()[0]
+    assert cell.name == "addition-np-rnn-150 seed 0"
