@@ -41,6 +41,7 @@ def draw_bars(
                 label = None
         axes.axhline(floor, color=INK, linestyle="--", linewidth=1)
         axes.set_xticks(range(len(groups)), groups)
+        axes.set_xlim(-0.5, len(groups) - 0.5)
         axes.grid(axis="x", visible=False)
         axes.set_ylim(0, 1)
         axes.set_ylabel(axes_name)

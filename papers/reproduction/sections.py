@@ -98,7 +98,10 @@ def make_bars(
                 title = net if reading is None else f"{net}, if {reading.title}"
                 rows.append((title, *(write_seeds(lines) for lines in cells)))
     headers = ("net", *(f"T = {T}" for T in lengths))
-    note = f"The dashed line is the floor, the best constant answer: {floor:.3f}."
+    note = (
+        f"The dashed line is the floor, the best constant answer: {floor:.3f}. The paper draws "
+        f"bars and prints no numbers."
+    )
     return Section(name, experiment.title, (picture,), (Table(headers, tuple(rows)),), (note,))
 
 
@@ -106,8 +109,8 @@ def make_portraits() -> Section:
     """Figure 2: two units under each kind of eigenvalues."""
     note = (
         "Computed, not drawn: 40 steps of h = max(0, W h) from 25 starts for each pair of "
-        "eigenvalues. `python -m eval dynamics --run RUN` shows the spectrum, gradients and "
-        "sensitivity of any run."
+        "eigenvalues. What `eval dynamics` says of a run shows its spectrum, gradients and "
+        "sensitivity."
     )
     return Section(
         "figure-2",
