@@ -89,10 +89,19 @@ class Reading:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A figure or table of a paper: what it shows, and the trials that make it."""
+    """A figure or table of a paper: what it shows, and the trials that make it.
+
+    A search of ours for what a paper leaves out takes a share of the training, its `budget`, and
+    varies by itself what readings are about.
+    """
 
     title: str
     trials: tuple[Trial, ...]
+    budget: float = 1.0
+
+    @property
+    def is_search(self) -> bool:
+        return self.budget < 1
 
 
 class Scores(Interface):

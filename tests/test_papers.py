@@ -94,7 +94,7 @@ def test_what_is_not_at_hand_is_said_once_by_name_and_the_rest_is_planned(tmp_pa
         "no MNIST", "no features of UCF-101's clips",
     ]  # fmt: skip
     missing = {trial for trials in plan.missing().values() for trial in trials}
-    planned = {trial.protocol for _, trial in plan.trials() if trial not in missing}
+    planned = {trial.protocol for _, trial, _ in plan.trials() if trial not in missing}
     assert planned == {"addition", "multiplication"}
     data = Data(store, str(tmp_path / "tiny.yaml"))
     assert data.missing(grid_trials("lstm")[0]) == ""
@@ -178,7 +178,7 @@ def test_the_page_has_every_claim_and_figure_with_and_without_runs(
         for claims in paper.claims.values():
             for claim in claims:
                 assert claim.text.replace("<", "&lt;").replace("'", "&#39;") in page
-        sections = make_sections(name, find(known, budget=1.0))
+        sections = make_sections(name, find(known, budget=1.0), known)
         assert checker.counts["svg"] == sum(len(s.pictures) for s in sections)
         assert page.count("http") == page.count('xmlns="http') + page.count('xlink="http')
         assert all(f'id="{section.name}"' in page for section in sections)
@@ -290,6 +290,24 @@ def test_the_list_says_what_there_is_and_how_long_it_takes(
     assert row[:5] == ["figure-3", "default", "2", "4", "0"]
     assert "left on" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_search_takes_its_share_of_the_training_and_no_readings() -> None:
+    search = {"mnist-search": EXPERIMENTS["mnist-search"]}
+    plan = Plan(search, dict(READINGS), Data(), 1, 0.5)
+    trials = list(plan.trials())
+    assert len(trials) == 2 * 2 * 2 * 3
+    assert {(reading, budget) for reading, _, budget in trials} == {(DEFAULT, 0.05)}
+    default, best = search["mnist-search"].trials[0], search["mnist-search"].trials[5]
+    lines = [
+        make_line(default, test=0.2, budget=0.1, data="MNIST"),
+        make_line(best, test=0.7, budget=0.1, data="MNIST"),
+        make_line(default, test=0.9, data="MNIST"),
+    ]
+    sections = make_sections("np-rnn", find(lines, budget=1.0), lines)
+    table = next(s for s in sections if s.name == "mnist-search").tables[0]
+    assert [row[0] for row in table.rows] == [" ".join(best.settings), "as in the protocol"]
+    assert [row[1] for row in table.rows] == ["0.700", "0.200"]
 
 
 def test_cells_name_themselves_for_people() -> None:

@@ -27,6 +27,18 @@ def grid_trials(net: str) -> tuple[Trial, ...]:
     return tuple(grid_trial(net, lr, dropout) for dropout in DROPOUTS for lr in LEARNING_RATES)
 
 
+def _search_mnist() -> tuple[Trial, ...]:
+    """{A, A + I} × pixels × loss × clip: the first is the protocol as it is read by default."""
+    return tuple(
+        Trial("mnist-np-rnn", net, 100, tuple(setting for setting in chosen if setting))
+        for net in ("np-rnn", "shifted-np-rnn")
+        for pixels in ("", "task.pixels=bytes")
+        for loss in ("", "trainer.loss_over_batch=mean")
+        for clip in ("", "optimizer.clip=1", "optimizer.clip=null")
+        for chosen in [("" if net == "np-rnn" else f"model={net}", pixels, loss, clip)]
+    )
+
+
 _GRID = tuple(trial for net in TABLE_3 for trial in grid_trials(net))
 
 EXPERIMENTS: Mapping[str, Experiment] = {
@@ -55,6 +67,11 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     ),
     "table-3": Experiment("UCF-101: each net's best setting by validation, tested", _GRID),
     "figure-6": Experiment("UCF-101: validation over learning rate and dropout", _GRID),
+    "mnist-search": Experiment(
+        "What MNIST needs: matrix, pixels, loss and clipping at a tenth of the training",
+        _search_mnist(),
+        budget=0.1,
+    ),
 }
 
 _MNIST = ("mnist-np-rnn", "mnist-irnn", "permuted-mnist")

@@ -117,7 +117,10 @@ class Cell:
     @property
     def name(self) -> str:
         """For people: `addition-irnn-150 seed 0`."""
-        return " ".join([self.trial.name, *self.trial.settings, f"seed {self.config.seed}"])
+        budget = [] if self.config.budget == 1 else [f"budget {self.config.budget:g}"]
+        return " ".join(
+            [self.trial.name, *self.trial.settings, *budget, f"seed {self.config.seed}"]
+        )
 
     def compose(self, runs: Path) -> Mapping[str, Any]:
         """The config that `train_run` takes, with its folder in `runs`."""
@@ -135,21 +138,26 @@ class Plan:
     budget: float
     _configs: dict[Trial, Cell] = field(default_factory=dict)
 
-    def trials(self) -> Iterator[tuple[str, Trial]]:
-        """Every trial once, with the reading that it is under; those of the default come first."""
+    def trials(self) -> Iterator[tuple[str, Trial, float]]:
+        """Every trial once, with its reading and budget; those of the default reading come first.
+
+        Readings are of the paper's own experiments, not of searches.
+        """
         seen = set()
-        own = [trial for e in self.experiments.values() for trial in e.trials]
         for name, reading in {DEFAULT: None, **self.readings}.items():
-            for trial in own:
-                changed = trial if reading is None else reading.apply(trial)
-                if changed not in seen:
-                    seen.add(changed)
-                    yield name, changed
+            for experiment in self.experiments.values():
+                if reading is not None and experiment.is_search:
+                    continue
+                for trial in experiment.trials:
+                    changed = trial if reading is None else reading.apply(trial)
+                    if (changed, experiment.budget) not in seen:
+                        seen.add((changed, experiment.budget))
+                        yield name, changed, experiment.budget * self.budget
 
     def missing(self) -> dict[str, list[Trial]]:
         """The trials without data, by what is missing."""
         found: dict[str, list[Trial]] = {}
-        for _, trial in self.trials():
+        for _, trial, _ in self.trials():
             if missing := self.data.missing(trial):
                 found.setdefault(missing, []).append(trial)
         return found
@@ -157,8 +165,8 @@ class Plan:
     def cells(self) -> list[Cell]:
         """The cells whose data are at hand: seed after seed, in each the default reading first."""
         firsts = [
-            self._compose(trial, reading)
-            for reading, trial in self.trials()
+            self._compose(trial, reading, budget)
+            for reading, trial, budget in self.trials()
             if not self.data.missing(trial)
         ]
         return [
@@ -167,10 +175,10 @@ class Plan:
             for cell in firsts
         ]
 
-    def _compose(self, trial: Trial, reading: str) -> Cell:
+    def _compose(self, trial: Trial, reading: str, budget: float) -> Cell:
         arguments = (
             f"+experiment={trial.name}", *trial.settings, *self.data.arguments(trial),
-            f"budget={self.budget:g}",
+            f"budget={budget:g}",
         )  # fmt: skip
         config = check_config(compose_config(arguments)).config
         return Cell(trial, reading, config, arguments, self.data.describe(trial))

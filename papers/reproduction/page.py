@@ -33,7 +33,7 @@ def write_page(
     paper, found = PAPERS[name], find(lines, budget=budget, clips=clips)
     verdicts = judge(paper, found)
     counts = Counter(judged.verdict.state for judged in verdicts)
-    own = _lines_of(paper, found)
+    own = _lines_of(paper, lines, found)
     page = render_page(
         "paper.html",
         folder=Path(__file__).parent,
@@ -44,7 +44,7 @@ def write_page(
         notes=_find_notes(found),
         rule=RULE,
         verdicts=verdicts,
-        sections=make_sections(name, found),
+        sections=make_sections(name, found, lines),
         how=describe_runs(own),
     )
     path = out / f"{name}.html"
@@ -53,12 +53,15 @@ def write_page(
     return path
 
 
-def _lines_of(paper: Paper, found: Found) -> list[Line]:
-    """The lines of the paper's own trials, under any reading."""
-    trials = {trial for experiment in paper.experiments.values() for trial in experiment.trials}
-    trials |= {reading.apply(trial) for reading in paper.readings.values() for trial in trials}
-    lines = {line.digest: line for trial in trials for line in found.of(trial)}
-    return list(lines.values())
+def _lines_of(paper: Paper, lines: Sequence[Line], found: Found) -> list[Line]:
+    """The lines that the page is made from: the paper's trials under any reading, and searches."""
+    own: dict[str, Line] = {}
+    for experiment in paper.experiments.values():
+        known = find(lines, budget=experiment.budget * found.budget, clips=found.clips)
+        trials = set(experiment.trials)
+        trials |= {reading.apply(trial) for reading in paper.readings.values() for trial in trials}
+        own |= {line.digest: line for trial in trials for line in known.of(trial)}
+    return list(own.values())
 
 
 def _find_notes(found: Found) -> list[str]:
@@ -70,13 +73,16 @@ def _find_notes(found: Found) -> list[str]:
     ]
 
 
-def make_sections(name: str, found: Found) -> list[Section]:
-    """The paper's figures and tables in its order."""
+def make_sections(name: str, found: Found, lines: Sequence[Line]) -> list[Section]:
+    """The paper's figures and tables in its order, from what was found of the lines."""
     paper = PAPERS[name]
     sections = [make.make_portraits()] if name == "np-rnn" else []
     for key, experiment in paper.experiments.items():
         task = experiment.trials[0].protocol
-        if key == "figure-5":
+        if experiment.is_search:
+            tried = find(lines, budget=experiment.budget * found.budget)
+            sections.append(make.make_search(key, experiment, tried))
+        elif key == "figure-5":
             sections.append(make.make_losses(key, experiment, found))
         elif key == "table-3":
             sections.append(make.make_ucf101_table(key, experiment, found))
@@ -115,13 +121,13 @@ def write_results(lines: Sequence[Line], *, budget: float = 1.0, clips: str = ""
     for name, paper in PAPERS.items():
         parts.append(f"## {name}: {paper.title} ({paper.citation})")
         parts.append("\n".join(_write_verdict(paper, judged) for judged in judge(paper, found)))
-        for section in make_sections(name, found):
+        for section in make_sections(name, found, lines):
             if section.tables:
                 title = section.name.replace("-", " ").capitalize()
                 parts.append(f"### {title}: {section.title}")
                 parts += [_write_table(table) for table in section.tables]
                 parts += section.notes
-        parts += ["### How it was run", _write_table(describe_runs(_lines_of(paper, found)))]
+        parts += ["### How it was run", _write_table(describe_runs(_lines_of(paper, lines, found)))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -157,6 +157,30 @@ def _describe(trial: Trial) -> str:
     return ", ".join([trial.net, *([f"{trial.number} epochs"] if trial.number else []), *settings])
 
 
+def make_search(name: str, experiment: Experiment, found: Found) -> Section:
+    """Every setting of a search that was run, the best on validation first."""
+    scores = FoundScores(found)
+    means = {
+        trial: float(np.mean(list(known.values())))
+        for trial in experiment.trials
+        if (known := scores.validation(trial))
+    }
+    rows = tuple(
+        (
+            " ".join(trial.settings) or "as in the protocol",
+            f"{means[trial]:.3f}",
+            write_seeds(found.of(trial)),
+        )
+        for trial in sorted(means, key=lambda trial: -means[trial])
+    )
+    note = (
+        f"{len(rows)} of {len(experiment.trials)} settings were run, at {experiment.budget:g} of "
+        f"the training, cooled in the same proportions."
+    )
+    table = Table(("settings", "validation", "test"), rows)
+    return Section(name, experiment.title, (), (table,), (note,))
+
+
 def make_ucf101_table(name: str, experiment: Experiment, found: Found) -> Section:
     """Table 3: the setting that is best on validation, and its scores."""
     scores = FoundScores(found)
