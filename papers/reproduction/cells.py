@@ -75,9 +75,14 @@ class Data:
         if self._store is None:
             return ""
         return (
-            f"{self._num_classes} classes, {len(self._store.records)} clips, {self.split}, "
+            f"{self._num_classes} classes, {self.num_clips} clips, {self.split}, "
             f"{self._store.spec.backbone}"
         )
+
+    @property
+    def num_clips(self) -> int:
+        """The clips that have features."""
+        return 0 if self._store is None else len(self._store.records)
 
     @cached_property
     def _num_classes(self) -> int:
@@ -113,6 +118,7 @@ class Cell:
     arguments: tuple[str, ...]
     """All that `python -m train` is given but seed and folder."""
     data: str
+    num_clips: int = 0
 
     @property
     def name(self) -> str:
@@ -181,7 +187,8 @@ class Plan:
             f"budget={budget:g}",
         )  # fmt: skip
         config = check_config(compose_config(arguments)).config
-        return Cell(trial, reading, config, arguments, self.data.describe(trial))
+        num_clips = self.data.num_clips if config.origin.features is not None else 0
+        return Cell(trial, reading, config, arguments, self.data.describe(trial), num_clips)
 
 
 def choose(known: Mapping[str, Experiment], only: Sequence[str] | None) -> Mapping[str, Experiment]:

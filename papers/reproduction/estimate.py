@@ -18,11 +18,10 @@ _KERNEL_FLOPS = 1.1e11
 _TORCH_STEP_SECONDS = 1.5e-4
 _START_SECONDS = 5.0
 _PASSES = 6  # a multiplication and an addition, forwards and backwards twice
-# Of clips, whose number and lengths are read only when they are trained on.
-_NUM_CLIPS, _CLIP_STEPS = 9_500, 180
+_CLIP_STEPS = 180  # UCF-101's mean
 
 
-def weigh(config: RunConfig, *, num_clips: int = _NUM_CLIPS) -> float:
+def weigh(config: RunConfig, *, num_clips: int = 0) -> float:
     """Seconds that the run takes on one core of the machine that the constants are of."""
     num_train, steps = _count_sequences(config, num_clips)
     schedule, batch = config.schedule.scaled(config.budget), config.batch.batch_size
@@ -47,7 +46,9 @@ class Clock:
     """Estimates of cells in seconds, in the measure of the cells that are finished."""
 
     def __init__(self, cells: Sequence[Cell], lines: Sequence[Line]) -> None:
-        self._weights = {cell.config.digest(): weigh(cell.config) for cell in cells}
+        self._weights = {
+            cell.config.digest(): weigh(cell.config, num_clips=cell.num_clips) for cell in cells
+        }
         own = [line for line in lines if line.machine == name_processor()]
         self.is_of_this_machine = bool(own)
         self._ratios = [ratio for line in own or lines if (ratio := self._ratio(line))]
