@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -77,6 +78,21 @@ def pad_sequences(
         row[: len(sequence)] = sequence.numpy()
         row[len(sequence) :] = 0
     return torch.from_numpy(features), lengths
+
+
+def reorder_steps(
+    batch: SequenceBatch,
+    orders: Sequence[Sequence[int]],
+    *,
+    memory: RecycledMemory | None = None,
+) -> SequenceBatch:
+    """The batch whose sequence i has the steps `orders[i]` of the given one's, one or more."""
+    rows = [
+        torch.from_numpy(row[np.asarray(order)])  # by numpy, as in `pad_sequences`
+        for row, order in zip(batch.features.numpy(), orders, strict=True)
+    ]
+    features, lengths = pad_sequences(rows, memory=memory)
+    return SequenceBatch(features, lengths, batch.targets, batch.indices)
 
 
 class LengthGroupedBatches(Sampler[list[int]]):

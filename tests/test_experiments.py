@@ -22,7 +22,9 @@ from train.groups import join_task
 
 ROOT = Path(__file__).resolve().parent.parent
 # Input and output sizes that stand for those of tasks that read files.
-SIZES = {"clips": (1024, 101), "mnist": (1, 10), "permuted-mnist": (1, 10)}
+SIZES = {
+    "clips": (1024, 101), "arrow-of-time": (1024, 2), "mnist": (1, 10), "permuted-mnist": (1, 10),
+}  # fmt: skip
 
 
 def compose(*arguments: str) -> dict[str, Any]:

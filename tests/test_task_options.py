@@ -29,7 +29,8 @@ def test_only_paths_and_how_features_are_held_are_not_learned() -> None:
         if not field.metadata.get("learned", True)
     }
     assert found == {
-        ("clips", "features"), ("clips", "cache"), ("mnist", "root"), ("permuted-mnist", "root"),
+        ("clips", "features"), ("clips", "cache"), ("arrow-of-time", "features"),
+        ("arrow-of-time", "cache"), ("mnist", "root"), ("permuted-mnist", "root"),
     }  # fmt: skip
 
 

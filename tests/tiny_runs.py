@@ -106,24 +106,25 @@ def write_run(
     dropout: float = 0.5,
     lr: float = 1e-3,
     bend: int | None = None,
+    task: str = "clips",
 ) -> SequenceNet:
     """A run folder whose mean-pool answers each clip's strongest feature, bent by `bend`.
 
     Without `bend`, by the seed.
     """
-    section = {"name": "clips", "features": str(store), "split": str(write_split(store.parent))}
-    task = make_task(section)
-    spec = NetSpec(model, task.input_size, len(LABELS), dropout=dropout)
+    section = {"name": task, "features": str(store), "split": str(write_split(store.parent))}
+    made = make_task(section)
+    spec = NetSpec(model, made.input_size, made.num_outputs, dropout=dropout)
     if model != "mean-pool":
         spec = replace(spec, hidden_size=8)
     net = build_net(spec, seed=seed)
     if model == "mean-pool":
         generator = torch.Generator().manual_seed(seed if bend is None else bend)
-        noise = torch.randn(len(LABELS), task.input_size, generator=generator)
-        weight = 3 * torch.eye(len(LABELS), task.input_size) + noise
-        net.load_state_dict({"readout.weight": weight, "readout.bias": torch.zeros(len(LABELS))})
-    config = make_config(task, section, spec, seed=seed, optimizer="rmsprop", lr=lr)
-    begin_run(folder, config, make_provenance(task, net, folder))
+        sizes = (made.num_outputs, made.input_size)
+        weight = 3 * torch.eye(*sizes) + torch.randn(*sizes, generator=generator)
+        net.load_state_dict({"readout.weight": weight, "readout.bias": torch.zeros(sizes[0])})
+    config = make_config(made, section, spec, seed=seed, optimizer="rmsprop", lr=lr)
+    begin_run(folder, config, make_provenance(made, net, folder))
     if has_weights:
         save_weights(folder, net)
     return net.eval()

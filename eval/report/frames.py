@@ -12,23 +12,29 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.clips import find_clips
+from pipeline.tasks.arrow import find_clip
 from pipeline.video import VideoError, read_frames, read_header
 
 NUM_FRAMES = 5
 _HEIGHT_PIXELS = 90
 
 
-def make_strips(videos: Path, clip_ids: Iterable[str]) -> Mapping[str, str]:
-    """A JPEG data URI with frames of each of these clips that is in the folder and decodes."""
+def make_strips(videos: Path, names: Iterable[str]) -> Mapping[str, str]:
+    """A JPEG data URI with frames of each of these clips that is in the folder and decodes.
+
+    Those of a clip that was read backwards stand backwards.
+    """
     found = find_clips(videos)
     path_of = {clip.id: found.folder / clip.path for clip in found.clips}
     strips = {}
-    for clip_id in clip_ids:
+    for name in names:
+        clip_id, is_backwards = (name, False) if name in path_of else find_clip(name)
         if clip_id in path_of:
             try:
-                strips[clip_id] = _encode(np.concatenate(_read_spaced(path_of[clip_id]), axis=1))
+                frames = _read_spaced(path_of[clip_id])
             except VideoError:
                 continue  # the page says which clips have no frames
+            strips[name] = _encode(np.concatenate(frames[::-1] if is_backwards else frames, axis=1))
     return strips
 
 

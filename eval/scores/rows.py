@@ -88,6 +88,12 @@ class Row:
         return "clips" if config is None or config.task.name == "clips" else "sequences"
 
     @property
+    def is_of_clips(self) -> bool:
+        """Whether its sequences are features of clips, so that several may have one source."""
+        config = self.results[0].config
+        return config is None or config.origin.features is not None
+
+    @property
     def train_seconds(self) -> float | None:
         """The mean training time of its runs."""
         known = [r.train_seconds for r in self.results if r.train_seconds is not None]

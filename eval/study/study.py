@@ -165,8 +165,10 @@ def _notes_on_paper(study: TaskStudy) -> list[str]:
 
 
 def is_ucf101(study: TaskStudy) -> bool:
-    """Whether the task is one of UCF-101's splits, which the paper's table 3 is about."""
-    return str(study.results[0].settings.get("split", "")).startswith("ucf101")
+    """Whether the task is clips of one of UCF-101's splits, which the paper's table 3 is about."""
+    settings = study.results[0].settings
+    is_of_clips = settings.get("task.name") == "clips"
+    return is_of_clips and str(settings.get("split", "")).startswith("ucf101")
 
 
 def _say_run(result: Result) -> str:

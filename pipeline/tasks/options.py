@@ -144,6 +144,7 @@ TaskOptions = ClipsOptions | MarkedOptions | CopyingOptions | MnistOptions | Dig
 
 TASK_OPTIONS: dict[str, type[TaskOptions]] = {
     "clips": ClipsOptions,
+    "arrow-of-time": ClipsOptions,
     "addition": MarkedOptions,
     "multiplication": MultiplicationOptions,
     "mnist": MnistOptions,

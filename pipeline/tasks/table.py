@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from pipeline.tasks.arrow import ArrowTask
 from pipeline.tasks.clips import ClipsTask
 from pipeline.tasks.copying import copying_task
 from pipeline.tasks.digits import digits_task
@@ -14,6 +15,7 @@ from pipeline.tasks.task import Task
 
 TASKS: dict[str, Callable[..., Task]] = {
     "clips": ClipsTask,
+    "arrow-of-time": ArrowTask,
     "addition": partial(marked_task, "sum"),
     "multiplication": partial(marked_task, "product"),
     "mnist": mnist_task,
