@@ -23,6 +23,7 @@ _EPILOG = """examples:
   python -m eval --run runs/a --videos UCF101/     one run, with frames of its worst clips
   python -m eval --run runs/a --part val           on the validation part
   python -m eval --run runs/np-rnn-* runs/lstm-*   one table; seeds of one config are joined
+  python -m eval --run runs/a --frames shuffled    without the order of each clip's frames
   python -m eval --predictions runs/*/eval/test/predictions.csv --out reports/again
                                                    from files, without a net or features
 
@@ -47,6 +48,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|CSV",
         help="what the features were extracted from, to show frames of clips in the report",
     )
+    parser.add_argument(
+        "--frames",
+        metavar="WHICH",
+        help="all (default), shuffled, reversed or first-half: what nets lose without the order of "
+        "a clip's frames; goes to <run>/eval/<part>-<which>/",
+    )
     shared.add_out(parser, "<run>/eval/<part>/, or reports/<name>/ for several runs")
     shared.add_scoring(parser)
 
@@ -63,8 +70,11 @@ def _evaluate(options: argparse.Namespace) -> Evaluation:
     from eval.report.evaluate import evaluate_predictions, evaluate_runs
 
     if options.predictions:
-        if options.out is None or options.features is not None:
-            raise ValueError("--predictions: expected --out, and no --features: nothing is read.")
+        reads = options.features is not None or options.frames is not None
+        if options.out is None or reads:
+            raise ValueError(
+                "--predictions: expected --out, and no --features or --frames: nothing is read."
+            )
         return evaluate_predictions(
             options.predictions, options.part, out=options.out, videos=options.videos
         )
@@ -73,6 +83,7 @@ def _evaluate(options: argparse.Namespace) -> Evaluation:
         options.part,
         out=options.out,
         features=options.features,
+        frames=options.frames or "all",
         videos=options.videos,
         device=options.device,
         batch_size=options.batch_size,

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eval.predictions.frames import ALL, DisturbedSet
 from eval.predictions.predictions import Predictions
 from pipeline.features import read_spec
 from pipeline.recurrent.classifier import SequenceNet
@@ -37,11 +38,13 @@ _FIXES = {
 class PartReader:
     """One part of the tasks of several runs; runs of the same task share what was read.
 
-    `features` is a store that stands in for the one that the runs were trained on.
+    `features` is a store that stands in for the one that the runs were trained on; `frames` a key
+    of FRAMES, which of each clip's frames are read.
     """
 
     part: str
     features: str | None = None
+    frames: str = ALL
     _read: dict[str, tuple[Task, SequenceSet]] = field(default_factory=dict)
 
     def read(self, run: Run) -> tuple[Task, SequenceSet]:
@@ -52,11 +55,17 @@ class PartReader:
         key = json.dumps([section, labels], sort_keys=True)
         if key not in self._read:
             task = make_task(section, labels=labels or None)
-            self._read[key] = task, task.sequences(self.part)
+            self._read[key] = task, self._choose_frames(task)
         task, sequences = self._read[key]
         _check_task(run, task)
         _refuse_leak(run, task, self.part)
         return task, sequences
+
+    def _choose_frames(self, task: Task) -> SequenceSet:
+        sequences = task.sequences(self.part)
+        if self.frames == ALL:
+            return sequences
+        return DisturbedSet(sequences, task.use(self.part).used, self.frames)
 
     def _find_places(self, run: Run) -> dict[str, str]:
         """The options of the run's task that are paths, as they are now."""
@@ -149,6 +158,7 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Pr
         targets=targets,
         sources=tuple(task.sources(reader.part)),
         use=task.use(reader.part),
+        frames=reader.frames,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.predictions.frames import ALL, FRAMES
 from pipeline.files import write_text
 from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
 
@@ -20,6 +21,7 @@ BY_STEP = "classification of steps"
 _OUTPUT = "output:"
 _OUTPUT_BEFORE = "score:"
 """What the columns of outputs began with in the first files; these stay readable."""
+_FRAMES = "frames"
 _TARGET = "target:"
 _SHARE = "share:"
 _BY_STEP_OUTPUTS = ("right", "log-probability")
@@ -37,6 +39,7 @@ class Predictions:
     Where many steps of a sequence have a label (`is_by_step`), what is kept of it does not grow
     with its length: `outputs` (N, 2) the share of the labelled steps that were answered rightly and
     the mean log probability of their labels, `targets` (N, C) each label's share of those steps.
+    `frames` says which frames of each clip were read: a key of FRAMES.
     """
 
     labels: tuple[str, ...]
@@ -45,6 +48,7 @@ class Predictions:
     sources: tuple[str, ...]
     use: PartUse
     is_by_step: bool = False
+    frames: str = ALL
 
     def __post_init__(self) -> None:
         num = len(self.use.used)
@@ -94,12 +98,15 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     (used, but some of its frames did not decode cleanly) or missing (the other cells are empty);
     `source`; `target`; and one `output:<label>` for each label. A
     regression has `target:<place>` and `output:<place>`; a classification of steps `share:<label>`,
-    `output:right` and `output:log-probability`. The numbers read back exactly.
+    `output:right` and `output:log-probability`. The numbers read back exactly. A column `frames`
+    follows `source` where not all frames were read in their order.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     targets, names = _name_columns(predictions)
-    writer.writerow(["id", "use", "source", *targets, *(f"{_OUTPUT}{name}" for name in names)])
+    frames = [] if predictions.frames == ALL else [predictions.frames]
+    outputs = [f"{_OUTPUT}{name}" for name in names]
+    writer.writerow(["id", "use", "source", *(_FRAMES for _ in frames), *targets, *outputs])
     condition_of = dict.fromkeys(predictions.use.truncated, TRUNCATED)
     condition_of |= dict.fromkeys(predictions.use.damaged, DAMAGED)
     for place, clip_id in enumerate(predictions.ids):
@@ -107,9 +114,9 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         target = predictions.targets[place]
         is_label = predictions.kind == CLASSIFICATION
         cells = [predictions.labels[target]] if is_label else map(_write_number, target)
-        outputs = map(_write_number, predictions.outputs[place])
-        writer.writerow([clip_id, use, predictions.sources[place], *cells, *outputs])
-    blanks = [""] * (1 + len(targets) + len(names))
+        numbers = map(_write_number, predictions.outputs[place])
+        writer.writerow([clip_id, use, predictions.sources[place], *frames, *cells, *numbers])
+    blanks = [""] * (1 + len(frames) + len(targets) + len(names))
     writer.writerows([clip_id, MISSING, *blanks] for clip_id in predictions.use.missing)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text.getvalue())
@@ -146,15 +153,16 @@ def read_predictions(path: Path) -> Predictions:
 
 def _parse(lines: Iterator[list[str]]) -> Predictions:
     header = [_name_output(column) for column in next(lines, [])]
+    rows = list(lines)
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"expected {len(header)} cells, found {len(row)} in {row[:1]}")
+    header, rows, frames = _take_frames(header, rows)
     first_output = next((i for i, name in enumerate(header) if name.startswith(_OUTPUT)), 0)
     if header[:3] != ["id", "use", "source"] or first_output < 4:
         raise ValueError("expected the columns id, use, source, target and outputs")
     labels = _find_labels(header, first_output)
     is_by_step = header[3].startswith(_SHARE)
-    rows = list(lines)
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(f"expected {len(header)} cells, found {len(row)} in {row[:1]}")
     ids = [row[0] for row in rows]
     if len(set(ids)) < len(ids):
         raise ValueError("a clip stands in it twice")
@@ -176,7 +184,21 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
         sources=tuple(row[2] for row in used),
         use=use,
         is_by_step=is_by_step,
+        frames=frames,
     )
+
+
+def _take_frames(
+    header: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]], str]:
+    """Header and rows without the column `frames`, and what it says: one thing of all clips."""
+    if header[3:4] != [_FRAMES]:
+        return header, rows, ALL
+    found = {row[3] for row in rows if row[1] != MISSING}
+    if len(found) != 1 or not found <= set(FRAMES):
+        raise ValueError(f"expected one of {', '.join(FRAMES)} as frames, found {sorted(found)}")
+    header, *rows = [[*row[:3], *row[4:]] for row in (header, *rows)]
+    return header, rows, found.pop()
 
 
 def _name_output(column: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval.predictions.frames import ALL, check_frames
 from eval.predictions.predict import PartReader, find_state, predict
 from eval.predictions.predictions import Predictions, read_predictions, write_predictions
 from eval.report.report import write_report
@@ -48,6 +49,7 @@ def evaluate_runs(
     *,
     out: Path | str | None = None,
     features: str | None = None,
+    frames: str = ALL,
     videos: Path | str | None = None,
     device: str = "auto",
     batch_size: int = 256,
@@ -57,14 +59,17 @@ def evaluate_runs(
 
     Each run's predictions go to `<run>/eval/<part>/`, and so does the report of one run; that of
     several goes to `reports/<name>/`. With `out`, everything goes there. `features` is a store that
-    stands in for the runs' own, `videos` a folder to take frames from. A run that is incomplete or
-    diverged gets a row without a score; one that is damaged raises ValueError. `say` takes a line
-    for each step of the work.
+    stands in for the runs' own, `videos` a folder to take pictures from. `frames` is a key of
+    FRAMES; where it is not `all`, the folder is `<run>/eval/<part>-<frames>/`. A run that is
+    incomplete or diverged gets a row without a score; one that is damaged raises ValueError. `say`
+    takes a line for each step of the work.
     """
     _check_options(part, batch_size)
     resolved = resolve_device(device)
     runs = [load_run(folder) for folder in _drop_repeats(folders)]
-    reader = PartReader(part, features)
+    for run in runs:
+        check_frames(run, frames)
+    reader, folder = PartReader(part, features, frames), _name_folder(part, frames)
     results = []
     for place, run in enumerate(runs):
         if state := find_state(run):
@@ -72,10 +77,10 @@ def evaluate_runs(
             continue
         say(f"{run.folder}: scoring the {part} part")
         predictions = predict(run, reader, batch_size=batch_size, device=resolved)
-        path = _predictions_path(run, part, out, place if len(runs) > 1 else None)
+        path = _predictions_path(run, folder, out, place if len(runs) > 1 else None)
         write_predictions(path, predictions)
         results.append(describe_run(run, *refuse_not_finite(predictions)))
-    out = Path(out) if out is not None else _default_out(runs, part)
+    out = Path(out) if out is not None else _default_out(runs, folder)
     return _write(results, part, out=out, videos=videos)
 
 
@@ -93,7 +98,7 @@ def evaluate_predictions(
 
 
 def _describe_file(path: Path, predictions: Predictions) -> Result:
-    folder = path.resolve().parent.parent.parent  # <run>/eval/<part>/predictions.csv
+    folder = path.resolve().parent.parent.parent  # <run>/eval/<folder>/predictions.csv
     if (folder / CONFIG).is_file():
         return describe_run(load_run(folder), *refuse_not_finite(predictions))
     return Result(str(path), path.parent, *refuse_not_finite(predictions))
@@ -117,19 +122,24 @@ def refuse_not_finite(predictions: Predictions) -> tuple[Predictions | None, str
     return predictions, ""
 
 
-def _predictions_path(run: Run, part: str, out: Path | str | None, place: int | None) -> Path:
+def _name_folder(part: str, frames: str) -> str:
+    """Never that of the undisturbed frames for others."""
+    return part if frames == ALL else f"{part}-{frames}"
+
+
+def _predictions_path(run: Run, folder: str, out: Path | str | None, place: int | None) -> Path:
     if out is None:
-        return run.folder / "eval" / part / PREDICTIONS
+        return run.folder / "eval" / folder / PREDICTIONS
     return Path(out) / (PREDICTIONS if place is None else f"{place:02d}-{PREDICTIONS}")
 
 
-def _default_out(runs: Sequence[Run], part: str) -> Path:
+def _default_out(runs: Sequence[Run], folder: str) -> Path:
     if len(runs) == 1:
-        return runs[0].folder / "eval" / part
+        return runs[0].folder / "eval" / folder
     names = "-".join(sorted({run.config.net.name for run in runs}))[:60]
     which = "\n".join(sorted(str(run.folder.resolve()) for run in runs))
     digest = hashlib.blake2b(which.encode(), digest_size=3).hexdigest()
-    return REPORTS_FOLDER / f"{names}-{part}-{digest}"
+    return REPORTS_FOLDER / f"{names}-{folder}-{digest}"
 
 
 def _write(

@@ -160,6 +160,7 @@ def describe_row(section: Section) -> dict[str, Any]:
     use = row.seeds[0].use
     return {
         **content,
+        "frames": row.seeds[0].frames,
         "scores": {score.name: describe_score(score) for score in row.scores},
         "clips": {
             "num_listed": use.num_listed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eval.predictions.frames import ALL, NOTES
 from eval.predictions.predictions import is_same_test
 from eval.scores.rows import Row
 from eval.scores.scores import TOP_K
@@ -11,7 +12,7 @@ from pipeline.tasks import CLASSIFICATION
 
 
 def find_notes(rows: Sequence[Row], part: str) -> tuple[str, ...]:
-    """What a reader of the table must know: other clips, missing, truncated and damaged ones."""
+    """What a reader of the table must know: other frames or clips, missing, truncated ones."""
     scored = [row for row in rows if row.seeds]
     notes = [note for row in scored for note in _notes_on_clips(row, part)]
     unlike = [row for row in scored if not is_same_test(scored[0].seeds[0], row.seeds[0])]
@@ -29,8 +30,8 @@ def _count(row: Row) -> str:
 
 
 def _notes_on_clips(row: Row, part: str) -> list[str]:
-    use = row.seeds[0].use
-    notes = []
+    use, frames = row.seeds[0].use, row.seeds[0].frames
+    notes = [] if frames == ALL else [f"Frames {frames}: {NOTES[frames]}"]
     if use.missing:
         some = ", ".join(use.missing[:3]) + (" ..." if len(use.missing) > 3 else "")
         notes.append(

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from eval.predictions.frames import ALL
 from eval.predictions.predictions import Predictions, is_same_test
 from eval.scores.scores import Score, score
 from pipeline.runs import Provenance, Run, RunConfig
@@ -115,6 +116,13 @@ def mark_budget(result: Result) -> str:
     return f"budget {result.config.budget:g}"
 
 
+def mark_frames(result: Result) -> str:
+    """`frames shuffled` where the frames were not all read in their order; else ""."""
+    if result.predictions is None or result.predictions.frames == ALL:
+        return ""
+    return f"frames {result.predictions.frames}"
+
+
 def make_rows(results: Sequence[Result]) -> tuple[Row, ...]:
     """The results in rows, in their order; seeds of one config on the same clips share a row.
 
@@ -144,6 +152,8 @@ def _is_joined(first: Result, second: Result) -> bool:
         return False
     if first.config.learned() != second.config.learned():
         return False
+    if first.predictions.frames != second.predictions.frames:
+        return False
     return is_same_test(first.predictions, second.predictions)
 
 
@@ -157,10 +167,11 @@ def _name(row: Row, rows: Sequence[Row]) -> str:
         if any(own.settings.get(key) != other.settings.get(key) for other in others)
     )
     named = [f"{key}={_plain(own.settings.get(key))}" for key in differing[:_MOST_SETTINGS]]
-    if any(own.settings == other.settings for other in others):
+    twins = [other for other in others if own.settings == other.settings]
+    if any(mark_frames(own) == mark_frames(twin) for twin in twins):
         named.append(f"seed={','.join(str(result.seed) for result in row.results)}")
     more = ["..."] if len(differing) > _MOST_SETTINGS else []
-    marks = ([mark] if (mark := mark_budget(own)) else []) + named + more
+    marks = [mark for mark in (mark_budget(own), mark_frames(own)) if mark] + named + more
     return f"{row.name} ({', '.join(marks)})" if marks else row.name
 
 
