@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from eval.predictions.predictions import read_predictions
 from eval.report.evaluate import evaluate_runs
+from eval.report.frames import NUM_FRAMES, make_strips
 from eval.study.study import study_runs
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS, NetSpec
@@ -20,6 +24,7 @@ from pipeline.sequences import make_loader
 from pipeline.tasks import Task, make_task
 from pipeline.tasks.arrow import BothDirections, find_clip
 from pipeline.tasks.pixels import PixelSet
+from tests.tiny_clips import write_clip
 from tests.tiny_runs import make_features, write_run, write_split, write_store
 
 
@@ -130,6 +135,20 @@ def test_a_recurrent_net_learns_a_drift_that_mean_pool_cannot_see() -> None:
         found[name] = float((outputs.argmax(dim=1) == batch.targets).float().mean())
     assert found["np-rnn"] > 0.95
     assert found["mean-pool"] == 0.5
+
+
+def test_the_pictures_of_a_clip_backwards_stand_backwards(tmp_path: Path) -> None:
+    write_clip(tmp_path / "run" / "v_run_g01_c01.avi", num_frames=10)  # it brightens
+    strips = make_strips(tmp_path, ["v_run_g01_c01 backwards", "v_run_g01_c01 forwards", "lost"])
+    assert set(strips) == {"v_run_g01_c01 backwards", "v_run_g01_c01 forwards"}
+    brightness = {}
+    for name, uri in strips.items():
+        jpeg = base64.b64decode(uri.partition(",")[2])
+        picture = np.asarray(Image.open(io.BytesIO(jpeg)), dtype=float)
+        frames = np.split(picture, NUM_FRAMES, axis=1)
+        brightness[name.split(" ")[1]] = [frame.mean() for frame in frames]
+    assert (np.diff(brightness["forwards"]) > 0).all()
+    assert (np.diff(brightness["backwards"]) < 0).all()
 
 
 def test_no_paper_numbers_stand_beside_the_arrow_of_time(tmp_path: Path) -> None:
