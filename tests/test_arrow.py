@@ -130,7 +130,7 @@ def test_a_recurrent_net_learns_a_drift_that_mean_pool_cannot_see() -> None:
             outputs = net(batch.features, batch.lengths)
             loss = torch.nn.functional.cross_entropy(outputs, batch.targets)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         found[name] = float((outputs.argmax(dim=1) == batch.targets).float().mean())
     assert found["np-rnn"] > 0.95
