@@ -89,7 +89,7 @@ def test_mean_pool_answers_exactly_half_of_drawn_sequences_rightly(seed: int, sc
     """Its outputs in both directions differ by the rounding of a sum in another order alone."""
     generator = np.random.default_rng(seed)
     images = generator.integers(256, size=(40, 50)).astype(np.uint8)
-    both = BothDirections(PixelSet(images, np.zeros(40, np.int64), white=255))
+    both = BothDirections(PixelSet(images, np.zeros(40, np.int64), unit=255))
     net = build_net(NetSpec("mean-pool", 1, 2), seed=seed).eval()
     weights = {name: scale * torch.randn(w.shape) for name, w in net.state_dict().items()}
     net.load_state_dict(weights)
@@ -120,7 +120,7 @@ def test_mean_pool_scores_exactly_one_half_and_no_more_is_claimed(
 def test_a_recurrent_net_learns_a_drift_that_mean_pool_cannot_see() -> None:
     generator = np.random.default_rng(0)
     rising = np.linspace(0, 200, 12) + generator.integers(0, 50, size=(64, 12))
-    both = BothDirections(PixelSet(rising.astype(np.uint8), np.zeros(64, np.int64), white=255))
+    both = BothDirections(PixelSet(rising.astype(np.uint8), np.zeros(64, np.int64), unit=255))
     batch, found = both[range(128)], {}
     for name in ("np-rnn", "mean-pool"):
         size = {} if name == "mean-pool" else {"hidden_size": 16}
