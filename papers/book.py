@@ -91,17 +91,14 @@ class Reading:
 class Experiment:
     """A figure or table of a paper: what it shows, and the trials that make it.
 
-    A search of ours for what a paper leaves out takes a share of the training, its `budget`, and
-    varies by itself what readings are about.
+    One of ours, beside the paper's (`is_ours`), is run under the default reading alone; a search
+    takes a share of the training, its `budget`.
     """
 
     title: str
     trials: tuple[Trial, ...]
     budget: float = 1.0
-
-    @property
-    def is_search(self) -> bool:
-        return self.budget < 1
+    is_ours: bool = False
 
 
 class Scores(Interface):

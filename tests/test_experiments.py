@@ -99,8 +99,9 @@ def test_a_preset_composes_into_valid_sections(name: str) -> None:
     schedule = config["schedule"]
     ScheduleSpec(tuple(schedule["phase_epochs"]), schedule["cooling"])
     assert spec.hidden_size == 100
-    assert spec.dropout == (0.5 if name.startswith("ucf101") else 0.0)
-    assert config["trainer"]["keep"] == ("best" if name.startswith("ucf101") else "last")
+    is_of_clips = name.startswith(("ucf101", "arrow-of-time"))
+    assert spec.dropout == (0.5 if is_of_clips else 0.0)
+    assert config["trainer"]["keep"] == ("best" if is_of_clips else "last")
 
 
 @pytest.mark.parametrize(

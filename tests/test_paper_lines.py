@@ -12,7 +12,8 @@ from papers.reproduction.lines import SHIPPED, Line, add_lines, read_lines
 
 LINE = Line(
     experiment="addition-irnn-150", settings="model.input_scale=hidden", data="", seed=0,
-    budget=1.0, state="scored", validation=0.98, test=0.979, floor=0.0784, epochs=10, seconds=86.1,
+    budget=1.0, state="scored", validation=0.98, test=0.979, low=0.976,
+    high=0.982, floor=0.0784, epochs=10, seconds=86.1,
     digest="4cc241a0", version="0.1.0 abc", machine="A, \"quoted\" processor",
 )  # fmt: skip
 
@@ -22,8 +23,10 @@ def make_line(digest: str, **changes: object) -> Line:
 
 
 def test_lines_read_back_equal(tmp_path: Path) -> None:
-    diverged = make_line("1", state="diverged", validation=None, test=None, floor=None)
-    mnist = make_line("2", experiment="mnist-irnn-100", data="MNIST", losses=(2.303, 0.5))
+    diverged = make_line("1", state="diverged", validation=None, test=None, low=None)
+    mnist = make_line(
+        "2", experiment="mnist-irnn-100", losses=(2.303, 0.5), frames=(("shuffled", 0.5),)
+    )
     assert add_lines(tmp_path, [LINE, diverged, mnist]) == 3
     assert set(read_lines([tmp_path])) == {LINE, diverged, mnist}
     assert sorted(p.name for p in tmp_path.glob("*.csv")) == ["addition.csv", "mnist.csv"]

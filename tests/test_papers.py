@@ -24,6 +24,7 @@ from papers.reproduction.estimate import Clock, weigh
 from papers.reproduction.judge import find, judge
 from papers.reproduction.lines import SHIPPED, Line, read_lines
 from papers.reproduction.page import make_sections, write_page, write_results
+from pipeline.recurrent.spec import NETS
 from tests.tiny_runs import write_store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,7 +38,8 @@ def make_plan(num_seeds: int = 2, readings: tuple[str, ...] = ()) -> Plan:
 def make_line(trial: Trial, *, seed: int = 0, test: float | None = 0.5, **changes: object) -> Line:
     line = Line(
         experiment=trial.name, settings=" ".join(trial.settings), data="", seed=seed, budget=1.0,
-        state="scored" if test is not None else "diverged", validation=test, test=test, floor=0.08,
+        state="scored" if test is not None else "diverged", validation=test, test=test, low=test,
+        high=test, floor=0.08,
         epochs=10, seconds=60.0, digest=f"{trial.name}{trial.settings}{seed}", version="0.1.0",
         machine="a machine",
     )  # fmt: skip
@@ -164,11 +166,13 @@ def test_the_page_has_every_claim_and_figure_with_and_without_runs(
 ) -> None:
     paper = PAPERS[name]
     trials = [t for e in paper.experiments.values() for t in e.trials]
+    data_of = dict.fromkeys(("ucf101", "arrow-of-time"), "11 classes, few")
+    data_of |= dict.fromkeys(("mnist-np-rnn", "mnist-irnn"), "MNIST")
     lines = [
         make_line(t, seed=s, data=data, losses=(2.0, 1.0))
         for t in dict.fromkeys(trials)
         for s in range(2)
-        for data in [{"u": "11 classes, few", "m": "MNIST"}.get(t.protocol[0], "")]
+        for data in [data_of.get(t.protocol, "")]
     ]
     for known in ([], lines):
         page = write_page(tmp_path, name, known).read_text()
@@ -308,6 +312,23 @@ def test_a_search_takes_its_share_of_the_training_and_no_readings() -> None:
     table = next(s for s in sections if s.name == "mnist-search").tables[0]
     assert [row[0] for row in table.rows] == [" ".join(best.settings), "as in the protocol"]
     assert [row[1] for row in table.rows] == ["0.700", "0.200"]
+
+
+def test_every_net_is_asked_whether_it_uses_the_order_of_frames() -> None:
+    for name in ("order-of-frames", "arrow-of-time"):
+        assert {trial.net for trial in EXPERIMENTS[name].trials} == set(NETS)
+    trial = EXPERIMENTS["order-of-frames"].trials[0]
+    frames = (("shuffled", 0.6), ("reversed", 0.5), ("first-half", 0.4))
+    lines = [
+        make_line(
+            trial, seed=seed, test=0.7, low=low, high=0.8, data="11 classes, few", frames=frames
+        )
+        for seed, low in enumerate((0.6, 0.55))
+    ]
+    sections = make_sections("np-rnn", find(lines, budget=1.0), lines)
+    row = next(s for s in sections if s.name == "order-of-frames").tables[0].rows[0]
+    assert row[:2] == ("np-rnn", "0.700 (0.700 to 0.700, 2 seeds)")
+    assert row[2:] == ("0.550 to 0.800", "0.600", "0.500", "0.400", "")
 
 
 def test_cells_name_themselves_for_people() -> None:

@@ -7,6 +7,7 @@ protocol, then a net where the protocol leaves it open, then a number.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from papers import irnn
 from papers.book import Protocol
@@ -22,6 +23,8 @@ _OURS = {
         task="copying", optimizer="rmsprop", lr=1e-3, phase_epochs=(10,), batch_size=128,
         loss_over_batch="mean", number="length",
     ),
+    # As the paper's UCF-101.
+    "arrow-of-time": replace(np_rnn.PROTOCOLS["ucf101"], task="arrow-of-time", best_of_net={}),
     # Minutes on two cores.
     "digits": Protocol(
         task="digits", optimizer="rmsprop", lr=1e-3, phase_epochs=(40, 20), batch_size=16

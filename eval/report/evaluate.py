@@ -69,7 +69,7 @@ def evaluate_runs(
     runs = [load_run(folder) for folder in _drop_repeats(folders)]
     for run in runs:
         check_frames(run, frames)
-    reader, folder = PartReader(part, features, frames), _name_folder(part, frames)
+    reader, folder = PartReader(part, features, frames), name_folder(part, frames)
     results = []
     for place, run in enumerate(runs):
         if state := find_state(run):
@@ -122,7 +122,7 @@ def refuse_not_finite(predictions: Predictions) -> tuple[Predictions | None, str
     return predictions, ""
 
 
-def _name_folder(part: str, frames: str) -> str:
+def name_folder(part: str, frames: str) -> str:
     """Never that of the undisturbed frames for others."""
     return part if frames == ALL else f"{part}-{frames}"
 

@@ -27,6 +27,13 @@ def grid_trials(net: str) -> tuple[Trial, ...]:
     return tuple(grid_trial(net, lr, dropout) for dropout in DROPOUTS for lr in LEARNING_RATES)
 
 
+ALL_NETS = (
+    "np-rnn", "irnn", "scaled-irnn", "n-rnn", "o-rnn", "g-rnn", "rnn", "shifted-np-rnn",
+    "active-np-rnn", "np-tanh-rnn", "lstm", "gru", "mean-pool",
+)  # fmt: skip
+"""Every net of this program: those that the paper does not have are controls, or of today."""
+
+
 def _search_mnist() -> tuple[Trial, ...]:
     """{A, A + I} × pixels × loss × clip: the first is the protocol as it is read by default."""
     return tuple(
@@ -71,6 +78,17 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         "What MNIST needs: matrix, pixels, loss and clipping at a tenth of the training",
         _search_mnist(),
         budget=0.1,
+        is_ours=True,
+    ),
+    "order-of-frames": Experiment(
+        "Is the order of the frames used? What nets lose on frames out of order",
+        tuple(grid_trial(net, "1e-3", "0.5") for net in ALL_NETS),
+        is_ours=True,
+    ),
+    "arrow-of-time": Experiment(
+        "Is the order of the frames seen? Clips forwards told from clips backwards",
+        tuple(Trial("arrow-of-time", net) for net in ALL_NETS),
+        is_ours=True,
     ),
 }
 

@@ -147,12 +147,12 @@ class Plan:
     def trials(self) -> Iterator[tuple[str, Trial, float]]:
         """Every trial once, with its reading and budget; those of the default reading come first.
 
-        Readings are of the paper's own experiments, not of searches.
+        Readings are of the paper's own experiments, not of ours.
         """
         seen = set()
         for name, reading in {DEFAULT: None, **self.readings}.items():
             for experiment in self.experiments.values():
-                if reading is not None and experiment.is_search:
+                if reading is not None and experiment.is_ours:
                     continue
                 for trial in experiment.trials:
                     changed = trial if reading is None else reading.apply(trial)

@@ -17,6 +17,10 @@ _FEATURES = "ucf101"
 _IMAGES = ("mnist", "permuted-mnist")
 
 
+def _is_of_clips(line: Line) -> bool:
+    return line.experiment.startswith((_FEATURES, "arrow-of-time"))
+
+
 @dataclass(frozen=True)
 class Found:
     """The lines of one budget; of UCF-101 those of one collection of clips.
@@ -41,7 +45,7 @@ class Found:
     @property
     def clips(self) -> str:
         """What the clips of UCF-101 were, or ""."""
-        return next((line.data for line in self.lines if line.experiment.startswith(_FEATURES)), "")
+        return next((line.data for line in self.lines if _is_of_clips(line)), "")
 
     @property
     def num_classes(self) -> int:
@@ -52,14 +56,10 @@ class Found:
 def find(lines: Sequence[Line], *, budget: float, clips: str = "") -> Found:
     """The lines of a budget; of UCF-101 those on `clips`, or on those that most lines are of."""
     of_budget = [line for line in lines if line.budget == budget]
-    counts = Counter(line.data for line in of_budget if line.experiment.startswith(_FEATURES))
+    counts = Counter(line.data for line in of_budget if _is_of_clips(line))
     chosen = clips if clips in counts else max(counts, key=lambda data: counts[data], default="")
     return Found(
-        tuple(
-            line
-            for line in of_budget
-            if line.data == chosen or not line.experiment.startswith(_FEATURES)
-        ),
+        tuple(line for line in of_budget if line.data == chosen or not _is_of_clips(line)),
         budget,
     )
 

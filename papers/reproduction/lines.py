@@ -16,7 +16,7 @@ from pipeline.files import write_text
 SHIPPED = Path(__file__).parent.parent / "results"
 """The lines that come with the program."""
 SCORED, DIVERGED = "scored", "diverged"
-_LOSSES = " "
+_BLANK = " "
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Line:
     `python -m train +experiment=<experiment> <settings> budget=<budget> seed=<seed>` runs it again;
     `digest` is its RunConfig's, `data` what its sequences were cut from, "" where the program draws
     them. `validation`, `test` and `floor` (of test) are the task's leading score, None for a run
-    that diverged; `losses` those on validation of each epoch, of MNIST alone.
+    that diverged; `low` and `high` the 95 % interval of `test` over what its sequences were cut
+    from. `frames` are test scores on frames out of order, by the name of `eval --frames`, of clips
+    alone; `losses` those on validation of each epoch, of MNIST alone.
     """
 
     experiment: str
@@ -37,12 +39,15 @@ class Line:
     state: str
     validation: float | None
     test: float | None
+    low: float | None
+    high: float | None
     floor: float | None
     epochs: int
     seconds: float
     digest: str
     version: str
     machine: str
+    frames: tuple[tuple[str, float], ...] = ()
     losses: tuple[float, ...] = ()
 
     def is_of(self, trial: Trial) -> bool:
@@ -52,7 +57,9 @@ class Line:
     def to_row(self) -> dict[str, str]:
         """What its line of the file holds, by column."""
         row = {name: "" if value is None else str(value) for name, value in asdict(self).items()}
-        return {**row, "losses": _LOSSES.join(f"{loss:.4g}" for loss in self.losses)}
+        frames = _BLANK.join(f"{name}={score:g}" for name, score in self.frames)
+        losses = _BLANK.join(f"{loss:.4g}" for loss in self.losses)
+        return {**row, "frames": frames, "losses": losses}
 
     @classmethod
     def from_row(cls, row: dict[str, str]) -> Line:
@@ -69,9 +76,15 @@ class Line:
             budget=budget,
             validation=read("validation"),
             test=read("test"),
+            low=read("low"),
+            high=read("high"),
             floor=read("floor"),
             epochs=int(texts["epochs"]),
             seconds=seconds,
+            frames=tuple(
+                (name, float(score))
+                for name, _, score in (text.partition("=") for text in texts["frames"].split())
+            ),
             losses=tuple(map(float, texts["losses"].split())),
         )
 

@@ -79,9 +79,11 @@ def make_sections(name: str, found: Found, lines: Sequence[Line]) -> list[Sectio
     sections = [make.make_portraits()] if name == "np-rnn" else []
     for key, experiment in paper.experiments.items():
         task = experiment.trials[0].protocol
-        if experiment.is_search:
+        if experiment.budget < 1:
             tried = find(lines, budget=experiment.budget * found.budget)
             sections.append(make.make_search(key, experiment, tried))
+        elif experiment.is_ours:
+            sections.append(make.make_order(key, experiment, found))
         elif key == "figure-5":
             sections.append(make.make_losses(key, experiment, found))
         elif key == "table-3":

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from eval.predictions.frames import ALL, FRAMES
 from eval.predictions.predict import PartReader, find_state, predict
 from eval.predictions.predictions import write_predictions
-from eval.report.evaluate import PREDICTIONS, refuse_not_finite
+from eval.report.evaluate import PREDICTIONS, name_folder, refuse_not_finite
 from eval.scores.scores import Score, score
 from papers.reproduction.cells import Cell
 from papers.reproduction.lines import DIVERGED, SCORED, Line
@@ -61,12 +62,15 @@ def describe(cell: Cell, run: Run) -> Line:
         state=SCORED if test is not None else DIVERGED,
         validation=None if val is None else round(val.estimate.value, 6),
         test=None if test is None else round(test.estimate.value, 6),
+        low=None if test is None else round(test.estimate.low, 6),
+        high=None if test is None else round(test.estimate.high, 6),
         floor=None if test is None else round(test.floor, 6),
         epochs=schedule.num_epochs,
         seconds=round(run.provenance.train_seconds or 0.0, 1),
         digest=run.config.digest(),
         version=_describe_version(run),
         machine=run.provenance.sessions[-1].processor,
+        frames=_score_disturbed(run) if run.features is not None and test is not None else (),
         losses=tuple(_read_losses(run)) if cell.data == "MNIST" else (),
     )
 
@@ -88,12 +92,20 @@ def _describe_version(run: Run) -> str:
     return f"{session.versions.get(_PACKAGE, '')} {session.git_commit[:7]}".strip()
 
 
-def _score(run: Run, part: str) -> Score | None:
+def _score_disturbed(run: Run) -> tuple[tuple[str, float], ...]:
+    """The test score on frames out of order, for each way to disturb them."""
+    found = {name: _score(run, "test", frames=name) for name in FRAMES if name != ALL}
+    return tuple((name, round(s.estimate.value, 6)) for name, s in found.items() if s is not None)
+
+
+def _score(run: Run, part: str, *, frames: str = ALL) -> Score | None:
     """The leading score of a part; None of a run that diverged."""
     if find_state(run):
         return None
-    predictions = predict(run, PartReader(part), batch_size=_BATCH_SIZE, device="cpu")
-    write_predictions(run.folder / "eval" / part / PREDICTIONS, predictions)
+    reader = PartReader(part, frames=frames)
+    predictions = predict(run, reader, batch_size=_BATCH_SIZE, device="cpu")
+    path = run.folder / "eval" / name_folder(part, frames) / PREDICTIONS
+    write_predictions(path, predictions)
     known, _ = refuse_not_finite(predictions)
     return None if known is None else score([known])[0]
 
