@@ -9,9 +9,9 @@ from functools import cached_property
 
 from papers.book import Claim, Reading, Trial
 from papers.reproduction.books import Paper
-from papers.reproduction.cells import DEFAULT, NUM_CLASSES
+from papers.reproduction.cells import NUM_CLASSES
 from papers.reproduction.lines import Line
-from papers.verdicts import LEAST_SEEDS, Verdict, decide
+from papers.verdicts import Verdict, decide
 
 _FEATURES = "ucf101"
 _IMAGES = ("mnist", "permuted-mnist")
@@ -133,12 +133,3 @@ def _find_missing(task: str, found: Found) -> str:
     if task in _IMAGES and not any(line.data == "MNIST" for line in found.lines):
         return "no run on MNIST is among the results: pass --mnist"
     return ""
-
-
-def count_seeds(found: Found, trials: Sequence[Trial]) -> tuple[int, int]:
-    """The fewest and the most seeds that a trial has."""
-    counts = [len(found.of(trial)) for trial in trials]
-    return min(counts), max(counts)
-
-
-__all__ = ["DEFAULT", "LEAST_SEEDS", "Found", "FoundScores", "Judged", "find", "judge"]

@@ -9,6 +9,7 @@ from typing import get_args
 
 from eval.pages.rendering import render_page
 from eval.pages.text import write_seconds
+from papers.reproduction import clip_sections as on_clips
 from papers.reproduction import sections as make
 from papers.reproduction.books import PAPERS, Paper
 from papers.reproduction.judge import Found, Judged, find, judge
@@ -83,13 +84,13 @@ def make_sections(name: str, found: Found, lines: Sequence[Line]) -> list[Sectio
             tried = find(lines, budget=experiment.budget * found.budget)
             sections.append(make.make_search(key, experiment, tried))
         elif experiment.is_ours:
-            sections.append(make.make_order(key, experiment, found))
+            sections.append(on_clips.make_order(key, experiment, found))
         elif key == "figure-5":
             sections.append(make.make_losses(key, experiment, found))
         elif key == "table-3":
-            sections.append(make.make_ucf101_table(key, experiment, found))
+            sections.append(on_clips.make_ucf101_table(key, experiment, found))
         elif key == "figure-6":
-            sections.append(make.make_grids(key, experiment, found))
+            sections.append(on_clips.make_grids(key, experiment, found))
         elif "mnist" in task:
             sections.append(make.make_mnist_table(key, experiment, found, paper.readings))
         else:

@@ -11,23 +11,19 @@ import numpy as np
 from eval.dynamics.dynamics import draw_portraits
 from eval.dynamics.pictures import draw_portraits as draw_portrait_picture
 from eval.pages.charts import draw_bars, draw_losses
-from eval.report.pictures import draw_heat_map
 from papers.book import Experiment, Reading, Trial
-from papers.np_rnn.claims import NEAR_BEST, find_best, find_tested, measure_breadth
-from papers.np_rnn.protocols import PRINTED, TABLE_3
-from papers.np_rnn.trials import DROPOUTS, LEARNING_RATES, grid_trial, grid_trials
+from papers.np_rnn.protocols import PRINTED
 from papers.reproduction.judge import Found, FoundScores
 from papers.reproduction.lines import DIVERGED, Line
 from pipeline.recurrent.classifier import build_net, num_parameters
 from pipeline.recurrent.spec import NetSpec, multiply_adds_per_step
 
-_NO_RUN = "not run yet"
+NO_RUN = "not run yet"
 _COOLED_AFTER = (33, 66)
 # What the best constant answer gets: for sums 1, which is 1 - 0.96² of them; for products 0.04; for
 # digits the class with the most test images.
 FLOORS = {"addition": 0.0784, "multiplication": 0.282, "mnist": 0.1135, "permuted-mnist": 0.1135}
 _FEATURES, _CLASSES = 1024, 101
-_ORDERS = ("shuffled", "reversed", "first-half")
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Section:
 def write_seeds(lines: Sequence[Line]) -> str:
     """`0.643 (0.57 to 0.70, 3 seeds)`: the mean of the test scores, and the range."""
     if not lines:
-        return _NO_RUN
+        return NO_RUN
     scores = [line.test or 0.0 for line in lines]
     diverged = sum(line.state == DIVERGED for line in lines)
     lost = f", {diverged} diverged" if diverged else ""
@@ -68,42 +64,33 @@ def make_bars(
     """Bars of nets over lengths, under the default reading and every other that has a line."""
     nets = list(dict.fromkeys(trial.net for trial in experiment.trials))
     lengths = list(dict.fromkeys(trial.number for trial in experiment.trials))
-    by_place = {(trial.net, trial.number): trial for trial in experiment.trials}
+    trials = {net: [t for t in experiment.trials if t.net == net] for net in nets}
     scores = FoundScores(found)
     bars = {
-        net: {
-            f"T = {T}": tuple(scores.test(by_place[net, T]).values())
-            for T in lengths
-            if (net, T) in by_place
-        }
+        net: {f"T = {t.number}": tuple(scores.test(t).values()) for t in trials[net]}
         for net in nets
     }
-    task = experiment.trials[0].protocol
-    floor = FLOORS[task]
+    floor = FLOORS[experiment.trials[0].protocol]
     picture = partial(draw_bars, bars, name, floor=floor, axes_name="share within 0.04")
-    rows = []
-    for reading in (None, *readings.values()):
-        for net in nets:
-            cells = [
-                found.of(trial if reading is None else reading.apply(trial))
-                if (trial := by_place.get((net, T)))
-                else ()
-                for T in lengths
-            ]
-            is_other = reading is not None and any(
-                reading.apply(by_place[net, T]) != by_place[net, T]
-                for T in lengths
-                if (net, T) in by_place
-            )
-            if reading is None or (is_other and any(cells)):
-                title = net if reading is None else f"{net}, if {reading.title}"
-                rows.append((title, *(write_seeds(lines) for lines in cells)))
+    rows = [(net, *(write_seeds(found.of(t)) for t in trials[net])) for net in nets]
+    for reading in readings.values():
+        rows += [
+            (f"{net}, if {reading.title}", *(write_seeds(found.of(t)) for t in changed))
+            for net in nets
+            if (changed := _change(trials[net], reading)) and any(map(found.of, changed))
+        ]
     headers = ("net", *(f"T = {T}" for T in lengths))
     note = (
         f"The dashed line is the floor, the best constant answer: {floor:.3f}. The paper draws "
         f"bars and prints no numbers."
     )
     return Section(name, experiment.title, (picture,), (Table(headers, tuple(rows)),), (note,))
+
+
+def _change(trials: Sequence[Trial], reading: Reading) -> list[Trial]:
+    """The trials under the reading, [] if it changes none of them."""
+    changed = [reading.apply(trial) for trial in trials]
+    return [] if changed == list(trials) else changed
 
 
 def make_portraits() -> Section:
@@ -182,114 +169,6 @@ def make_search(name: str, experiment: Experiment, found: Found) -> Section:
     return Section(name, experiment.title, (), (table,), (note,))
 
 
-def make_order(name: str, experiment: Experiment, found: Found) -> Section:
-    """A row a net: its test score, and those on frames out of order."""
-    rows = []
-    for trial in experiment.trials:
-        lines = found.of(trial)
-        bounds = [(line.low, line.high) for line in lines if line.low is not None]
-        interval = (
-            f"{min(low for low, _ in bounds):.3f} to {max(high or 0 for _, high in bounds):.3f}"
-            if bounds
-            else ""
-        )
-        orders = {name: [dict(line.frames).get(name) for line in lines] for name in _ORDERS}
-        known = {name: [s for s in scores if s is not None] for name, scores in orders.items()}
-        means = (f"{np.mean(scores):.3f}" if scores else "" for scores in known.values())
-        note = "" if trial.net in TABLE_3 else "not in the paper"
-        rows.append((trial.net, write_seeds(lines), interval, *means, note))
-    headers = ("net", "test accuracy", "interval over groups", *_ORDERS, "")
-    notes = (
-        "The interval reaches from the lowest to the highest end of the seeds' 95 % intervals over "
-        "groups of clips. A net that does not use the order loses nothing on shuffled frames; to "
-        "tell clips forwards from backwards without it is to guess: one half.",
-        *_say_clips(found),
-    )
-    return Section(name, experiment.title, (), (Table(headers, tuple(rows)),), notes)
-
-
-def make_ucf101_table(name: str, experiment: Experiment, found: Found) -> Section:
-    """Table 3: the setting that is best on validation, and its scores."""
-    scores = FoundScores(found)
-    rows = []
-    for net, printed in TABLE_3.items():
-        tested = find_tested(scores, net)
-        best = {seed: find_best(scores, net, seed) for seed in tested}
-        chosen = [", ".join(t.settings) for t in best.values() if t is not None]
-        val = [scores.validation(t)[seed] for seed, t in best.items() if t is not None]
-        rows.append(
-            (
-                net,
-                "; ".join(dict.fromkeys(chosen)) or _NO_RUN,
-                f"{np.mean(val):.3f}" if val else "",
-                f"{np.mean(list(tested.values())):.3f}" if tested else "",
-                str(len(tested)),
-                f"lr {printed.learning_rate:g}, dropout {printed.dropout:g}",
-                f"{printed.validation:.3f}",
-                f"{printed.test:.3f}",
-            )
-        )
-    headers = (
-        "net", "best setting", "validation", "test", "seeds", "paper's setting",
-        "paper, validation", "paper, test",
-    )  # fmt: skip
-    return Section(name, experiment.title, (), (Table(headers, tuple(rows)),), _say_clips(found))
-
-
-def _say_clips(found: Found) -> tuple[str, ...]:
-    if not found.clips:
-        return ("No features of UCF-101 were at hand.",)
-    floors = {line.floor for line in found.lines if line.data == found.clips and line.floor}
-    floor = f"; floor {min(floors):.3f}" if floors else ""
-    if found.num_classes == _CLASSES:
-        return (f"Ours: {found.clips}{floor}.",)
-    return (
-        f"Ours is about other data than the paper's, whose columns stand here only to be looked "
-        f"at: {found.clips}, batches of 16 clips{floor}.",
-    )
-
-
-def make_grids(name: str, experiment: Experiment, found: Found) -> Section:
-    """Figure 6: a heat map of each net, and how wide its good region is."""
-    scores = FoundScores(found)
-    values = {net: _mean_grid(scores, net) for net in TABLE_3}
-    finite = np.concatenate([v[np.isfinite(v)] for v in values.values()])
-    limits = (0.0, float(finite.max()) if len(finite) else 1.0)
-    pictures = tuple(
-        partial(
-            draw_heat_map, grid, DROPOUTS, LEARNING_RATES, name=f"{name}-{net}",
-            title=f"{net}, validation", axes_names=("dropout", "learning rate"), limits=limits,
-            chosen=divmod(int(np.nanargmax(grid)), len(LEARNING_RATES)),
-        )
-        for net, grid in values.items()
-        if np.isfinite(grid).any()
-    )  # fmt: skip
-    rows = []
-    for net in TABLE_3:
-        breadth = measure_breadth(scores, net)
-        known = " ".join(f"{share:.2f}" for share in breadth.values())
-        mean = f"{np.mean(list(breadth.values())):.2f}" if breadth else _NO_RUN
-        rows.append((net, mean, known))
-    table = Table(("net", "good share of the grid", "of each seed"), tuple(rows))
-    note = f"Good: validation accuracy within {NEAR_BEST:g} of the net's best."
-    return Section(name, experiment.title, pictures, (table,), (note, *_say_clips(found)))
-
-
-def _mean_grid(scores: FoundScores, net: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """(dropouts, learning rates) mean validation scores over seeds, NaN without any."""
-    return np.array(
-        [
-            [
-                float(np.mean(list(known.values())))
-                if (known := scores.validation(grid_trial(net, lr, dropout)))
-                else np.nan
-                for lr in LEARNING_RATES
-            ]
-            for dropout in DROPOUTS
-        ]
-    )
-
-
 def make_complexity() -> Section:
     """The complexity claim: exact numbers of each net with the paper's sizes."""
     rows = []
@@ -321,6 +200,3 @@ def make_complexity() -> Section:
         (Table(headers, tuple(rows)),),
         (f"{_FEATURES} features, 100 hidden units, {_CLASSES} classes.",),
     )
-
-
-__all__ = ["Section", "Table", "grid_trials"]
