@@ -85,8 +85,12 @@ def test_longer_sequences_more_epochs_and_gates_weigh_more() -> None:
 def test_estimates_are_in_the_measure_of_finished_runs() -> None:
     cells = make_plan(num_seeds=1).cells()
     first = cells[0]
-    slow = make_line(first.trial, digest=first.config.digest(), seconds=7 * weigh(first.config))
-    assert Clock(cells, [slow]).seconds(cells[1]) == pytest.approx(7 * weigh(cells[1].config))
+    weight = weigh(first.config)
+    slow = make_line(first.trial, digest=first.config.digest(), seconds=7 * weight)
+    ratio = (600 + 7 * weight) / (600 + weight)
+    assert Clock(cells, [slow]).seconds(cells[1]) == pytest.approx(ratio * weigh(cells[1].config))
+    unlike = make_line(first.trial, digest="of another paper", seconds=1e6)
+    assert Clock(cells, [unlike]).seconds(first) == pytest.approx(weight)
 
 
 def test_what_is_not_at_hand_is_said_once_by_name_and_the_rest_is_planned(tmp_path: Path) -> None:

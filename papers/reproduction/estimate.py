@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 
 from papers.reproduction.cells import Cell
 from papers.reproduction.lines import Line
@@ -18,6 +17,7 @@ _KERNEL_FLOPS = 1.1e11
 _TORCH_STEP_SECONDS = 1.5e-4
 _START_SECONDS = 5.0
 _PASSES = 6  # a multiplication and an addition, forwards and backwards twice
+_GUESS_SECONDS = 600.0
 _CLIP_STEPS = 180  # UCF-101's mean
 
 
@@ -43,7 +43,10 @@ def _count_sequences(config: RunConfig, num_clips: int) -> tuple[int, int]:
 
 
 class Clock:
-    """Estimates of cells in seconds, in the measure of the cells that are finished."""
+    """Estimates of cells in seconds, in the measure of the cells that are finished.
+
+    A guess counts as ten minutes of them, so that a few short ones, mostly start, say little.
+    """
 
     def __init__(self, cells: Sequence[Cell], lines: Sequence[Line]) -> None:
         self._weights = {
@@ -51,17 +54,16 @@ class Clock:
         }
         own = [line for line in lines if line.machine == name_processor()]
         self.is_of_this_machine = bool(own)
-        self._ratios = [ratio for line in own or lines if (ratio := self._ratio(line))]
-
-    def _ratio(self, line: Line) -> float | None:
-        weight = self._weights.get(line.digest)
-        return line.seconds / weight if weight else None
+        self._expected = self._seen = _GUESS_SECONDS
+        for line in own or lines:
+            self.add(line)
 
     def add(self, line: Line) -> None:
-        """Learn from a cell that was finished here."""
-        if ratio := self._ratio(line):
-            self._ratios.append(ratio)
+        """Learn from a finished cell."""
+        if weight := self._weights.get(line.digest):
+            self._expected += weight
+            self._seen += line.seconds
 
     def seconds(self, cell: Cell) -> float:
         """What the cell is expected to take on one core."""
-        return self._weights[cell.config.digest()] * (median(self._ratios) if self._ratios else 1)
+        return self._weights[cell.config.digest()] * self._seen / self._expected
