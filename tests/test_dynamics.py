@@ -140,7 +140,7 @@ def gradient_by_hand(net: SequenceNet, x: Tensor, *, back: int) -> Tensor:
     """(H,), or (2H,) of an lstm: of the sum of the outputs by the state `back` steps before."""
     assert net.recurrent is not None
     w = {name: weights.detach().double() for name, weights in net.recurrent.named_parameters()}
-    states = [torch.zeros(6).double()] * net.spec.num_states
+    states = [torch.zeros(6).double()] * len(net.spec.state_sizes)
 
     def step(x_t: Tensor, states: list[Tensor]) -> list[Tensor]:
         if net.spec.name == "gru":
@@ -274,8 +274,8 @@ def test_phase_portraits_show_the_four_cases(angle: float) -> None:
     [
         (dyn.gradient_norms, "mean-pool", "mean-pool has no recurrent layer"),
         (dyn.jacobian_norms, "mean-pool", "mean-pool has no recurrent layer"),
-        (dyn.jacobian_norms, "lstm", "lstm is gated.*use gradient_norms"),
-        (dyn.jacobian_norms, "gru", "gru is gated"),
+        (dyn.jacobian_norms, "lstm", "lstm is no simple net.*use gradient_norms"),
+        (dyn.jacobian_norms, "gru", "gru is no simple net"),
     ],
 )
 def test_dynamics_that_a_net_lacks_are_refused(function: object, name: str, message: str) -> None:

@@ -146,8 +146,8 @@ def _eigenvalues(net: SequenceNet, undefined: dict[str, str]) -> NDArray[np.comp
         undefined["eigenvalues"] = (
             f"{net.spec.name} has no recurrent layer, so no recurrent matrix"
             if net.recurrent is None
-            else f"{net.spec.name} is gated: it has {net.spec.gates} recurrent matrices, and none "
-            f"is its state's Jacobian"
+            else f"{net.spec.name} is no simple net: no one matrix carries its state from step to "
+            f"step"
         )
         return None
     assert net.recurrent is not None

@@ -46,9 +46,9 @@ def gradient_norms(
     _check_steps_back(steps_back, lengths)
     net = _prepare(net).requires_grad_()
     with torch.enable_grad():
-        states = _unroll(net, features.double())
-        hidden = torch.stack([state[0] for state in states], dim=1)  # (B, T, H)
-        loss = net.readout(hidden[torch.arange(len(lengths)), lengths - 1]).sum()
+        steps, states = _unroll(net, features.double())
+        read = torch.stack(steps, dim=1)  # (B, T, H)
+        loss = net.readout(read[torch.arange(len(lengths)), lengths - 1]).sum()
     tensors = [tensor for state in states for tensor in state]
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     by_step = torch.stack(gradients, dim=1).reshape(len(lengths), len(states), -1)
@@ -154,7 +154,7 @@ def matrix_with_eigenvalues(eigenvalues: tuple[float, float], *, angle: float = 
 def hidden_states(net: SequenceNet, features: Tensor) -> Tensor:
     """(B, T, H) float64 h_t at every step, padding included. Raises ValueError for mean-pool."""
     with torch.no_grad():
-        states = _unroll(_prepare(net), features.double())
+        _, states = _unroll(_prepare(net), features.double())
     return torch.stack([state[0] for state in states], dim=1)
 
 
@@ -169,7 +169,8 @@ def _prepare_simple(net: SequenceNet) -> tuple[SequenceNet, nn.RNN]:
     net = _prepare(net)
     if not isinstance(net.recurrent, nn.RNN):
         raise ValueError(
-            f"{net.spec.name} is gated, and this is defined for simple nets; use gradient_norms"
+            f"{net.spec.name} is no simple net, h = f(W x + W h + b), for which alone this is "
+            f"defined; use gradient_norms"
         )
     return net, net.recurrent
 
@@ -179,14 +180,18 @@ def _slopes(layer: nn.RNN, hidden: Tensor) -> Tensor:
     return (hidden > 0).double() if layer.nonlinearity == "relu" else 1 - hidden**2
 
 
-def _unroll(net: SequenceNet, features: Tensor) -> list[tuple[Tensor, ...]]:
-    """The states after each step, (h,) or an lstm's (h, c), each (B, H) and on autograd's tape."""
+def _unroll(net: SequenceNet, features: Tensor) -> tuple[list[Tensor], list[tuple[Tensor, ...]]]:
+    """What is read of each step, (B, H), and the states after it: (h,), or an lstm's (h, c).
+
+    All are on autograd's tape.
+    """
     state = net.initial_state(len(features))
-    states = []
+    steps, states = [], []
     for features_t in features.unbind(dim=1):
-        state = net.advance(features_t, state)
-        states.append((state.hidden, state.cell)[: net.spec.num_states])
-    return states
+        step, state = net.advance(features_t, state)
+        steps.append(step)
+        states.append((state.hidden, state.cell)[: len(net.spec.state_sizes)])
+    return steps, states
 
 
 def _back_from_the_end(values: Tensor, lengths: Tensor, *, steps_back: int) -> Tensor:

@@ -35,7 +35,7 @@ def reads_mean(spec: NetSpec) -> bool:
 
 def state_names(spec: NetSpec) -> tuple[str, ...]:
     """What the step takes and gives beside features and outputs: components of `NetState`."""
-    recurrent = ("hidden", "cell")[: spec.num_states]
+    recurrent = ("hidden", "cell")[: len(spec.state_sizes)]
     return (*recurrent, "mean", "num_steps") if reads_mean(spec) else recurrent
 
 
@@ -104,9 +104,9 @@ def build_step(net: SequenceNet) -> onnx.ModelProto:
         read = _step_mean(graph, read)
     outputs = graph.linear(read, "readout", weights["readout.weight"], weights["readout.bias"])
     graph.add("Identity", outputs, name="outputs")
+    sizes = zip(("hidden", "cell"), spec.state_sizes, strict=False)
     shapes = {
-        "hidden": (TensorProto.FLOAT, ("batch", spec.hidden_size)),
-        "cell": (TensorProto.FLOAT, ("batch", spec.hidden_size)),
+        **{name: (TensorProto.FLOAT, ("batch", size)) for name, size in sizes},
         "mean": (TensorProto.FLOAT, ("batch", net.width)),
         "num_steps": (TensorProto.INT64, ("batch",)),
     }
@@ -214,7 +214,7 @@ def _start(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> list[
     one = graph.constant("one_sequence", np.array([1], np.int64))
     shape = graph.add("Concat", one, batch, one, axis=0)
     starts = []
-    for place, name in enumerate(state_names(spec)[: spec.num_states]):
+    for place, name in enumerate(state_names(spec)[: len(spec.state_sizes)]):
         start = graph.constant(f"start_{name}", weights[f"start.{place}"][None, None])
         starts.append(graph.add("Expand", start, shape))
     return starts

@@ -49,9 +49,9 @@ class SequenceNet(nn.Module):
         self.spec = spec
         self.recurrent = make_layer(spec)
         self.width = spec.input_size if self.recurrent is None else spec.hidden_size
-        learned = spec.num_states if spec.h0 == "learned" else 0
+        learned = spec.state_sizes if spec.h0 == "learned" else ()
         self.start = nn.ParameterList(  # h_0, for an lstm also c_0
-            nn.Parameter(torch.zeros(spec.hidden_size)) for _ in range(learned)
+            nn.Parameter(torch.zeros(size)) for size in learned
         )
         self.dropout = nn.Dropout(spec.dropped_share)
         self.readout = nn.Linear(self.width, spec.num_outputs)
@@ -94,25 +94,24 @@ class SequenceNet(nn.Module):
 
         They equal `forward`'s outputs of the sequences cut at this step.
         """
-        state = self.advance(features_t, state)
-        summary = state.mean if self._reads_mean else state.hidden
+        step, state = self.advance(features_t, state)
+        summary = state.mean if self._reads_mean else step
         return self.readout(self.dropout(summary)), state
 
-    def advance(self, features_t: Tensor, state: NetState) -> NetState:
-        """The state after one more step, `features_t` (B, D)."""
+    def advance(self, features_t: Tensor, state: NetState) -> tuple[Tensor, NetState]:
+        """What there is to read of one more step, `features_t` (B, D), and the state after it."""
         num_steps = state.num_steps + 1
         if self.recurrent is None:
             hidden, cell = state.hidden, state.cell
             read = features_t.to(state.mean.dtype)
         else:
-            before = (state.hidden, state.cell)[: self.spec.num_states]
-            after = advance_layer(self.recurrent, features_t, states=before)
+            before = (state.hidden, state.cell)[: len(self.spec.state_sizes)]
+            read, after = advance_layer(self.recurrent, features_t, states=before)
             hidden, cell = (*after, state.cell)[:2]
-            read = hidden
         if not self._reads_mean:
-            return NetState(hidden, cell, state.mean, num_steps)
+            return read, NetState(hidden, cell, state.mean, num_steps)
         mean = state.mean + (read - state.mean) / num_steps[:, None]
-        return NetState(hidden, cell, mean, num_steps)
+        return read, NetState(hidden, cell, mean, num_steps)
 
     @property
     def _reads_mean(self) -> bool:
@@ -121,8 +120,8 @@ class SequenceNet(nn.Module):
     def _start_states(self, batch_size: int) -> tuple[Tensor, ...]:
         if self.spec.h0 == "learned":
             return tuple(start.expand(batch_size, -1) for start in self.start)
-        zeros = self.readout.weight.new_zeros(batch_size, self.spec.hidden_size)
-        return (zeros,) * self.spec.num_states
+        new_zeros = self.readout.weight.new_zeros
+        return tuple(new_zeros(batch_size, size) for size in self.spec.state_sizes)
 
     def _check_input(self, features: Tensor, lengths: Tensor) -> None:
         if features.ndim != 3 or features.shape[2] != self.spec.input_size:

@@ -80,11 +80,12 @@ def _run_kernel(
 
 def advance_layer(
     layer: nn.RNNBase, features_t: Tensor, *, states: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
-    """The layer's states (B, H) after one more step, `features_t` (B, D)."""
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """What is read of one more step, `features_t` (B, D): (B, H); and the states after it."""
     with torch.autocast(features_t.device.type, enabled=False):
         features_t = features_t.to(layer.get_parameter("weight_ih_l0").dtype)
-        return _call(layer, features_t[:, None], states)[1]
+        after = _call(layer, features_t[:, None], states)[1]
+        return after[0], after
 
 
 def real_steps(lengths: Tensor, num_steps: int) -> Tensor:

@@ -27,6 +27,22 @@ class NetKind:
     recurrent_matrix: str = ""
 
 
+@dataclass(frozen=True)
+class CellSizes:
+    """What a cell holds: matrices (H, D) and (H, H), and the widths of its states over H."""
+
+    input_matrices: int
+    state_matrices: int
+    states: tuple[int, ...]
+
+
+CELLS: dict[Cell, CellSizes] = {
+    "simple": CellSizes(1, 1, (1,)),
+    "lstm": CellSizes(4, 4, (1, 1)),
+    "gru": CellSizes(3, 3, (1,)),
+    "none": CellSizes(0, 0, ()),
+}
+
 NETS: dict[str, NetKind] = {
     "np-rnn": NetKind("simple", "relu", "normalized-positive-definite"),
     "irnn": NetKind("simple", "relu", "identity"),
@@ -49,12 +65,13 @@ DROPOUT_MEANINGS = ("dropped", "kept")
 INITIAL_STATES = ("zero", "learned")
 
 # Which cells an option acts on; one that is not here acts on all.
+_RECURRENT: tuple[Cell, ...] = tuple(cell for cell in CELLS if cell != "none")
 _CELLS_OF_FIELD: dict[str, tuple[Cell, ...]] = {
-    "hidden_size": ("simple", "lstm", "gru"),
+    "hidden_size": _RECURRENT,
     "input_scale": ("simple",),
-    "readout": ("simple", "lstm", "gru"),
+    "readout": _RECURRENT,
     "forget_bias": ("lstm",),
-    "h0": ("simple", "lstm", "gru"),
+    "h0": _RECURRENT,
 }
 
 
@@ -110,14 +127,9 @@ class NetSpec:
         return self.dropout if self.dropout_means == "dropped" else 1 - self.dropout
 
     @property
-    def gates(self) -> int:
-        """Rows of each weight matrix per hidden unit: lstm 4, gru 3, simple 1, mean-pool 0."""
-        return {"simple": 1, "lstm": 4, "gru": 3, "none": 0}[self.kind.cell]
-
-    @property
-    def num_states(self) -> int:
-        """How many vectors (H,) pass from step to step: an lstm's h and c 2, h 1, mean-pool 0."""
-        return {"simple": 1, "lstm": 2, "gru": 1, "none": 0}[self.kind.cell]
+    def state_sizes(self) -> tuple[int, ...]:
+        """Widths of the vectors that pass from step to step: h, for an lstm also c; or none."""
+        return tuple(width * self.hidden_size for width in CELLS[self.kind.cell].states)
 
     def _check_unused_fields(self) -> None:
         for field in fields(self):
@@ -143,11 +155,13 @@ def model_options(name: str) -> dict[str, Any]:
 def multiply_adds_per_step(spec: NetSpec) -> int:
     """Multiply-adds of one sequence's step, in matrix products only.
 
-    gates · (H D + H H): 1 gate for a simple net, 3 for gru, 4 for lstm; mean-pool has none. With
-    readout `all` the linear layer's C H too; otherwise it runs once a sequence and is left out.
+    Those of the cell's matrices, by CELLS. With readout `all` the linear layer's C H too; otherwise
+    it runs once a sequence and is left out.
     """
-    recurrent = spec.gates * spec.hidden_size * (spec.input_size + spec.hidden_size)
-    return recurrent + (spec.num_outputs * spec.hidden_size if spec.readout == "all" else 0)
+    sizes, hidden = CELLS[spec.kind.cell], spec.hidden_size
+    of_input = sizes.input_matrices * hidden * spec.input_size
+    of_state = sizes.state_matrices * hidden * hidden
+    return of_input + of_state + (spec.num_outputs * hidden if spec.readout == "all" else 0)
 
 
 def _acts_on(option: str, cell: Cell) -> bool:

@@ -1,0 +1,91 @@
+"""One step of each cell on one sequence in plain arrays, by the numbers of a trained net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.recurrent.spec import Cell, NetKind
+
+Floats = NDArray[np.float32]
+Weights = Mapping[str, Floats]
+Advance = Callable[[Floats, Floats, Floats], tuple[Floats, Floats, Floats]]
+"""(features (D,), hidden, cell) -> what is read of the step, and hidden and cell after it."""
+
+
+def make_advance(kind: NetKind, weights: Weights) -> Advance:
+    """The step of a net of this kind; `weights` are its layer's, by their names there."""
+    return _MAKERS[kind.cell](kind, weights)
+
+
+def _make_none(kind: NetKind, weights: Weights) -> Advance:
+    return lambda features, hidden, cell: (features, hidden, cell)
+
+
+def _make_simple(kind: NetKind, weights: Weights) -> Advance:
+    to_both, bias = _join(weights)
+
+    def advance(features: Floats, hidden: Floats, cell: Floats) -> tuple[Floats, Floats, Floats]:
+        sums: Floats = to_both @ np.concatenate((features, hidden)) + bias
+        hidden = np.tanh(sums) if kind.nonlinearity == "tanh" else _relu(sums)
+        return hidden, hidden, cell
+
+    return advance
+
+
+def _make_lstm(kind: NetKind, weights: Weights) -> Advance:
+    to_both, bias = _join(weights)
+
+    def advance(features: Floats, hidden: Floats, cell: Floats) -> tuple[Floats, Floats, Floats]:
+        sums = to_both @ np.concatenate((features, hidden)) + bias
+        let_in, keep, new, let_out = sums.reshape(4, -1)  # torch's order of gates
+        cell = _sigmoid(keep) * cell + _sigmoid(let_in) * np.tanh(new)
+        hidden = _sigmoid(let_out) * np.tanh(cell)
+        return hidden, hidden, cell
+
+    return advance
+
+
+def _make_gru(kind: NetKind, weights: Weights) -> Advance:
+    # Its gates stand between the two products.
+    to_input, to_hidden = (np.ascontiguousarray(weights[f"weight_{p}_l0"]) for p in ("ih", "hh"))
+    input_bias, hidden_bias = (weights[f"bias_{p}_l0"] for p in ("ih", "hh"))
+
+    def advance(features: Floats, hidden: Floats, cell: Floats) -> tuple[Floats, Floats, Floats]:
+        of_input = (to_input @ features + input_bias).reshape(3, -1)
+        of_hidden = (to_hidden @ hidden + hidden_bias).reshape(3, -1)
+        reset, keep = _sigmoid(of_input[:2] + of_hidden[:2])
+        new = np.tanh(of_input[2] + reset * of_hidden[2])
+        hidden = new + keep * (hidden - new)
+        return hidden, hidden, cell
+
+    return advance
+
+
+_MAKERS: dict[Cell, Callable[[NetKind, Weights], Advance]] = {
+    "none": _make_none,
+    "simple": _make_simple,
+    "lstm": _make_lstm,
+    "gru": _make_gru,
+}
+
+
+def _join(weights: Weights) -> tuple[Floats, Floats]:
+    """The matrix of [x, h] and its bias: one product is faster than two."""
+    matrices = (weights["weight_ih_l0"], weights["weight_hh_l0"])
+    to_both: Floats = np.ascontiguousarray(np.concatenate(matrices, axis=1))
+    bias: Floats = weights["bias_ih_l0"] + weights["bias_hh_l0"]
+    return to_both, bias
+
+
+def _relu(sums: Floats) -> Floats:
+    rectified: Floats = np.maximum(sums, np.float32(0))  # as torch's relu, NaN stays NaN
+    return rectified
+
+
+def _sigmoid(values: Floats) -> Floats:
+    half = np.float32(0.5)
+    found: Floats = half + half * np.tanh(half * values)  # exp would overflow
+    return found
