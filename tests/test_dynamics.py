@@ -40,7 +40,7 @@ def states_by_hand(net: SequenceNet, x: Tensor, start: Tensor) -> Tensor:
     layer = net.recurrent
     assert layer is not None
     w_in, w, b = (
-        layer.get_parameter(n).double() for n in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0")
+        getattr(layer, n).double() for n in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0")
     )
     f = torch.relu if NETS[net.spec.name].nonlinearity == "relu" else torch.tanh
     state = start
@@ -56,7 +56,7 @@ def test_spectrum_is_sorted_and_holds_complex_pairs() -> None:
     assert sorted(values[1:].imag.tolist()) == pytest.approx([-2, 2])
 
 
-@pytest.mark.parametrize("name", ["np-rnn", "o-rnn", "np-tanh-rnn"])
+@pytest.mark.parametrize("name", ["np-rnn", "o-rnn", "np-tanh-rnn", "ind-rnn", "orthogonal-rnn"])
 @pytest.mark.parametrize("norm", ["spectral", "frobenius"])
 def test_jacobian_norms_are_those_of_autograd(
     name: str, norm: Literal["spectral", "frobenius"]
@@ -91,7 +91,7 @@ def test_gradient_norms_are_the_readout_weights_times_the_jacobian(name: str) ->
         assert found[k] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["np-rnn", "o-rnn", "np-tanh-rnn"])
+@pytest.mark.parametrize("name", ["np-rnn", "o-rnn", "np-tanh-rnn", "ind-rnn", "orthogonal-rnn"])
 def test_jacobian_radii_are_the_spectral_radii_of_autograds_last_jacobian(name: str) -> None:
     net, x, lengths = make_net(name), draw(3, 9, 2), torch.tensor([9, 4, 7])
     found = dyn.jacobian_radii(net, x, lengths=lengths)

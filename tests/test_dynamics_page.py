@@ -58,7 +58,9 @@ def test_the_numbers_are_those_of_the_nets_at_the_start_and_at_the_end(tmp_path:
     assert _load(tmp_path, "start") != _load(tmp_path, "end")
 
 
-@pytest.mark.parametrize("model", ["np-rnn", "np-tanh-rnn", "lstm", "gru", "mean-pool"])
+@pytest.mark.parametrize(
+    "model", ["np-rnn", "np-tanh-rnn", "ind-rnn", "orthogonal-rnn", "lstm", "gru", "mean-pool"]
+)
 def test_every_net_has_a_page_that_says_what_is_not_defined_for_it(
     tmp_path: Path, model: str
 ) -> None:

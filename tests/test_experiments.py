@@ -278,6 +278,9 @@ GENERATED = ["task.num_train=24", "task.num_val=5", "task.num_test=5", "task.len
         ["+experiment=addition-np-rnn-400", *GENERATED],
         ["+experiment=multiplication", "model=lstm", *GENERATED],
         ["+experiment=copying", "model=irnn", *GENERATED],
+        # Settings with which simple nets train in blocks, which these cannot.
+        ["+experiment=addition", "model=ind-rnn", *GENERATED],
+        ["+experiment=addition", "model=orthogonal-rnn", *GENERATED],
         ["+experiment=digits", "model=np-tanh-rnn", "task.num_val=1000", "task.num_test=700"],
     ],
 )

@@ -156,6 +156,8 @@ def test_the_table_of_nets_names_the_matrices_there_are_and_leaves_none_out() ->
         ("rnn", initial.framework_default),
         ("shifted-np-rnn", initial.identity_plus_positive_definite),
         ("active-np-rnn", initial.active_set_normalized),
+        ("ind-rnn", initial.identity),
+        ("orthogonal-rnn", initial.orthogonal),
     ],
 )
 def test_a_net_starts_from_the_matrix_of_its_paper(

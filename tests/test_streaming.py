@@ -43,7 +43,7 @@ def make_net(
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for key, tensor in net.state_dict().items():
-            if "bias" in key or "start" in key:
+            if any(part in key for part in ("bias", "start", "original")):
                 tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
     return net
 

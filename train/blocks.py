@@ -62,6 +62,7 @@ def find_obstacle(
     obstacles = {
         f"the optimizer is {optimizer.name}, not sgd": optimizer.name != "sgd",
         f"{spec.name} is not a simple recurrent net": spec.kind.cell != "simple",
+        f"the recurrent matrix of {spec.name} is kept {spec.kind.kept}": spec.kind.kept != "",
         f"readout is {spec.readout}, not last": spec.readout != "last",
         "dropout is not 0": spec.dropped_share > 0,
         "h0 is learned": spec.h0 != "zero",

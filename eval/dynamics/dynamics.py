@@ -14,6 +14,7 @@ from torch import Tensor
 from eval.dynamics import measures as dyn
 from eval.predictions.predict import PartReader, find_state
 from pipeline.recurrent.classifier import SequenceNet, build_net
+from pipeline.recurrent.kept import plain_weights
 from pipeline.runs import Run, load_net
 from pipeline.sequences import SequenceBatch
 
@@ -150,8 +151,7 @@ def _eigenvalues(net: SequenceNet, undefined: dict[str, str]) -> NDArray[np.comp
             f"step"
         )
         return None
-    assert net.recurrent is not None
-    weight = net.recurrent.get_parameter("weight_hh_l0")
+    weight = plain_weights(net)["recurrent.weight_hh_l0"]
     found: NDArray[np.complex128] = dyn.spectrum(weight).numpy()
     return found
 

@@ -14,9 +14,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from pipeline.recurrent.classifier import SequenceNet
-from pipeline.recurrent.layers import real_steps
+from pipeline.recurrent.kept import KeptRnn
+from pipeline.recurrent.layers import SIMPLE, real_steps
 
 # Eigenvalues of a 2-unit net, Talathi & Vartak 2015, figure 2; its schematic has no numbers, so all
 # but the 1s are ours.
@@ -73,7 +75,7 @@ def jacobian_norms(
     """
     _check_steps_back(steps_back, lengths)
     net, layer = _prepare_simple(net)
-    weight = layer.get_parameter("weight_hh_l0").detach()
+    weight = layer.weight_hh_l0.detach()
     hidden = hidden_states(net, features)
     slopes = _slopes(layer, hidden)
     product = torch.eye(len(weight), dtype=weight.dtype).expand(len(lengths), -1, -1)
@@ -93,7 +95,7 @@ def jacobian_radii(net: SequenceNet, features: Tensor, *, lengths: Tensor) -> Te
     Raises ValueError for nets that are not simple.
     """
     net, layer = _prepare_simple(net)
-    weight = layer.get_parameter("weight_hh_l0").detach()
+    weight = layer.weight_hh_l0.detach()
     slopes = _slopes(layer, hidden_states(net, features))
     jacobians = slopes[torch.arange(len(lengths)), lengths - 1][:, :, None] * weight  # (B, H, H)
     radii: Tensor = torch.linalg.eigvals(jacobians).abs().amax(dim=1)
@@ -165,9 +167,9 @@ def _prepare(net: SequenceNet) -> SequenceNet:
     return copy.deepcopy(net).double().cpu()
 
 
-def _prepare_simple(net: SequenceNet) -> tuple[SequenceNet, nn.RNN]:
+def _prepare_simple(net: SequenceNet) -> tuple[SequenceNet, nn.RNN | KeptRnn]:
     net = _prepare(net)
-    if not isinstance(net.recurrent, nn.RNN):
+    if not isinstance(net.recurrent, SIMPLE):
         raise ValueError(
             f"{net.spec.name} is no simple net, h = f(W x + W h + b), for which alone this is "
             f"defined; use gradient_norms"
@@ -175,7 +177,7 @@ def _prepare_simple(net: SequenceNet) -> tuple[SequenceNet, nn.RNN]:
     return net, net.recurrent
 
 
-def _slopes(layer: nn.RNN, hidden: Tensor) -> Tensor:
+def _slopes(layer: nn.RNN | KeptRnn, hidden: Tensor) -> Tensor:
     """f'(s_t) from h_t = f(s_t)."""
     return (hidden > 0).double() if layer.nonlinearity == "relu" else 1 - hidden**2
 
@@ -187,10 +189,11 @@ def _unroll(net: SequenceNet, features: Tensor) -> tuple[list[Tensor], list[tupl
     """
     state = net.initial_state(len(features))
     steps, states = [], []
-    for features_t in features.unbind(dim=1):
-        step, state = net.advance(features_t, state)
-        steps.append(step)
-        states.append((state.hidden, state.cell)[: len(net.spec.state_sizes)])
+    with parametrize.cached():  # a kept matrix is computed once
+        for features_t in features.unbind(dim=1):
+            step, state = net.advance(features_t, state)
+            steps.append(step)
+            states.append((state.hidden, state.cell)[: len(net.spec.state_sizes)])
     return steps, states
 
 

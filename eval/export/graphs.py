@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.recurrent.classifier import SequenceNet
+from pipeline.recurrent.kept import plain_weights
 from pipeline.recurrent.spec import NetSpec
 
 OPSET = 17
@@ -243,4 +244,4 @@ def _reorder(weight: Floats, spec: NetSpec) -> Floats:
 
 
 def _arrays(net: SequenceNet) -> dict[str, Floats]:
-    return {name: tensor.numpy().copy() for name, tensor in net.state_dict().items()}
+    return {name: tensor.numpy().copy() for name, tensor in plain_weights(net).items()}

@@ -13,6 +13,7 @@ from pipeline.recurrent.initial import (
     readout_weights,
     uniform_weights,
 )
+from pipeline.recurrent.kept import start_weights
 from pipeline.recurrent.layers import (
     advance_layer,
     make_layer,
@@ -157,7 +158,8 @@ def _draw_weights(net: SequenceNet, generator: Generator) -> dict[str, Tensor]:
     weights["readout.weight"] = readout_weights(net.readout.out_features, net.width, generator)
     if spec.kind.recurrent_matrix:
         draw_matrix = RECURRENT_MATRICES[spec.kind.recurrent_matrix]
-        weights["recurrent.weight_hh_l0"] = draw_matrix(spec.hidden_size, generator)
+        start = start_weights(spec.kind, draw_matrix(spec.hidden_size, generator))
+        weights |= {f"recurrent.{name}": tensor for name, tensor in start.items()}
     elif net.recurrent is not None:
         for name in ("recurrent.weight_ih_l0", "recurrent.weight_hh_l0"):
             weights[name] = uniform_weights(

@@ -6,22 +6,26 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.recurrent import fused
+from pipeline.recurrent.kept import KeptRnn
 from pipeline.recurrent.spec import NetSpec
 
 _GATED = {"lstm": nn.LSTM, "gru": nn.GRU}
+SIMPLE = (nn.RNN, KeptRnn)
 
 
-def make_layer(spec: NetSpec) -> nn.RNNBase | None:
+def make_layer(spec: NetSpec) -> nn.Module | None:
     """The net's recurrent layer, its weights torch's own; None for mean-pool.
 
     The second bias of torch's layers never trains: the paper's nets have one, and so the trainable
     parameters are the paper's while the state dict is torch's.
     """
     sizes = (spec.input_size, spec.hidden_size)
-    layer: nn.RNNBase
+    layer: nn.Module
     if spec.kind.cell == "none":
         return None
-    if spec.kind.cell == "simple":
+    if spec.kind.kept:
+        layer = KeptRnn(*sizes, kind=spec.kind)
+    elif spec.kind.cell == "simple":
         layer = nn.RNN(*sizes, nonlinearity=spec.kind.nonlinearity, batch_first=True)
     else:
         layer = _GATED[spec.kind.cell](*sizes, batch_first=True)
@@ -30,7 +34,7 @@ def make_layer(spec: NetSpec) -> nn.RNNBase | None:
 
 
 def run_layer(
-    layer: nn.RNNBase, features: Tensor, *, lengths: Tensor, start: tuple[Tensor, ...], readout: str
+    layer: nn.Module, features: Tensor, *, lengths: Tensor, start: tuple[Tensor, ...], readout: str
 ) -> Tensor:
     """States of `features` (B, T, D): (B, H) at the last real step, or (B, T, H), padding zero.
 
@@ -39,13 +43,13 @@ def run_layer(
     """
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(layer.get_parameter("weight_ih_l0").dtype)
-        if isinstance(layer, nn.RNN):
+        if isinstance(layer, SIMPLE):
             return run_simple_rnn(layer, features, lengths=lengths, h0=start[0], readout=readout)
         return _read_steps(_call(layer, features, start)[0], lengths, readout=readout)
 
 
 def run_simple_rnn(
-    layer: nn.RNN, features: Tensor, *, lengths: Tensor, h0: Tensor, readout: str
+    layer: nn.RNN | KeptRnn, features: Tensor, *, lengths: Tensor, h0: Tensor, readout: str
 ) -> Tensor:
     """States of a simple net, as `run_layer` gives them: h_t = f(W_hx x_t + W_hh h_{t-1} + b_h).
 
@@ -64,13 +68,13 @@ def _suits_kernel(features: Tensor) -> bool:
 
 
 def _run_kernel(
-    layer: nn.RNN, features: Tensor, *, lengths: Tensor, h0: Tensor, readout: str
+    layer: nn.RNN | KeptRnn, features: Tensor, *, lengths: Tensor, h0: Tensor, readout: str
 ) -> Tensor:
     return fused.simple_rnn(
         features,
         lengths,
         layer.get_parameter("weight_ih_l0"),
-        layer.get_parameter("weight_hh_l0"),
+        layer.weight_hh_l0,
         layer.get_parameter("bias_ih_l0") + layer.get_parameter("bias_hh_l0"),
         h0,
         nonlinearity="tanh" if layer.nonlinearity == "tanh" else "relu",
@@ -79,7 +83,7 @@ def _run_kernel(
 
 
 def advance_layer(
-    layer: nn.RNNBase, features_t: Tensor, *, states: tuple[Tensor, ...]
+    layer: nn.Module, features_t: Tensor, *, states: tuple[Tensor, ...]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """What is read of one more step, `features_t` (B, D): (B, H); and the states after it."""
     with torch.autocast(features_t.device.type, enabled=False):
@@ -108,12 +112,15 @@ def _read_steps(states: Tensor, lengths: Tensor, *, readout: str) -> Tensor:
 
 
 def _call(
-    layer: nn.RNNBase, features: Tensor, states: tuple[Tensor, ...]
+    layer: nn.Module, features: Tensor, states: tuple[Tensor, ...]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The layer's outputs (B, T, H), and its states (B, H) after the last step; one form for all.
 
     torch's lstm takes and gives (h, c), its other layers h alone, each with a leading axis of 1.
     """
+    if not isinstance(layer, nn.RNNBase):
+        own: tuple[Tensor, tuple[Tensor, ...]] = layer(features, states)
+        return own
     batched = tuple(state[None] for state in states)
     outputs, after = layer(features, batched if len(batched) == 2 else batched[0])
     after = after if isinstance(after, tuple) else (after,)

@@ -20,11 +20,13 @@ class NetKind:
     """What makes a net: its cell; for a simple one also f and the recurrent matrix at the start.
 
     `recurrent_matrix` is a key of RECURRENT_MATRICES in `initial.py`; "" where there is none.
+    `kept`: what that matrix stays while it is trained (`kept.py`); "" for any matrix.
     """
 
     cell: Cell
     nonlinearity: Literal["relu", "tanh"] = "relu"
     recurrent_matrix: str = ""
+    kept: Literal["", "diagonal", "orthogonal"] = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ NETS: dict[str, NetKind] = {
     "shifted-np-rnn": NetKind("simple", "relu", "identity-plus-positive-definite"),
     "active-np-rnn": NetKind("simple", "relu", "active-set-normalized"),
     "np-tanh-rnn": NetKind("simple", "tanh", "normalized-positive-definite"),
+    # Not in the paper. IndRNN (Li et al. 2018, arXiv:1803.04831): h = relu(W x + u * h + b); here u
+    # starts at 1 and is not clipped, so that it is irnn without what lies off the diagonal.
+    "ind-rnn": NetKind("simple", "relu", "identity", kept="diagonal"),
+    # Not in the paper. o-rnn that stays orthogonal, after expRNN (Lezcano-Casado & Martínez-Rubio
+    # 2019, arXiv:1901.08428), but with ReLU for its modReLU: only the matrix keeps a state's norm.
+    "orthogonal-rnn": NetKind("simple", "relu", "orthogonal", kept="orthogonal"),
     "lstm": NetKind("lstm"),
     "gru": NetKind("gru"),
     "mean-pool": NetKind("none"),
@@ -155,12 +163,12 @@ def model_options(name: str) -> dict[str, Any]:
 def multiply_adds_per_step(spec: NetSpec) -> int:
     """Multiply-adds of one sequence's step, in matrix products only.
 
-    Those of the cell's matrices, by CELLS. With readout `all` the linear layer's C H too; otherwise
-    it runs once a sequence and is left out.
+    Those of the cell's matrices, by CELLS; a diagonal one needs none. With readout `all` the linear
+    layer's C H too; otherwise it runs once a sequence and is left out.
     """
     sizes, hidden = CELLS[spec.kind.cell], spec.hidden_size
     of_input = sizes.input_matrices * hidden * spec.input_size
-    of_state = sizes.state_matrices * hidden * hidden
+    of_state = 0 if spec.kind.kept == "diagonal" else sizes.state_matrices * hidden * hidden
     return of_input + of_state + (spec.num_outputs * hidden if spec.readout == "all" else 0)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.recurrent.advances import Floats, make_advance
 from pipeline.recurrent.classifier import SequenceNet
+from pipeline.recurrent.kept import plain_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Stepper:
     def __init__(self, net: SequenceNet) -> None:
         self.spec = net.spec
         weights = {
-            name: tensor.detach().float().cpu().numpy() for name, tensor in net.state_dict().items()
+            name: tensor.float().cpu().numpy() for name, tensor in plain_weights(net).items()
         }
         self._readout = np.ascontiguousarray(weights["readout.weight"])
         self._readout_bias = weights["readout.bias"]

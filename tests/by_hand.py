@@ -1,0 +1,99 @@
+"""Every net's equations, one step and one sequence at a time, in numpy's float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.recurrent.classifier import SequenceNet
+
+Array = NDArray[np.float64]
+Weights = Mapping[str, Array]
+States = list[Array]
+Step = Callable[[Weights, Array, States], tuple[Array, States]]
+"""(the layer's weights, x_t, states) -> what is read of the step, and the states after it."""
+
+
+def sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def relu(x: Array) -> Array:
+    return np.maximum(x, 0)
+
+
+def sum_inputs(w: Weights, x_t: Array) -> Array:
+    return np.asarray(w["weight_ih_l0"] @ x_t + w["bias_ih_l0"])
+
+
+def step_relu(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    h = relu(sum_inputs(w, x_t) + w["weight_hh_l0"] @ states[0])
+    return h, [h]
+
+
+def step_tanh(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    h = np.tanh(sum_inputs(w, x_t) + w["weight_hh_l0"] @ states[0])
+    return h, [h]
+
+
+def step_ind_rnn(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    """Li et al. 2018, eq. 2."""
+    h = relu(sum_inputs(w, x_t) + w["parametrizations.weight_hh_l0.original"] * states[0])
+    return h, [h]
+
+
+def step_orthogonal_rnn(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    """W = W_0 (I - A/2)⁻¹ (I + A/2), A skew: the Cayley map."""
+    below = np.tril(w["parametrizations.weight_hh_l0.original"])
+    half, one = (below - below.T) / 2, np.eye(len(below))
+    cayley = np.linalg.inv(one - half) @ (one + half)
+    h = relu(sum_inputs(w, x_t) + w["parametrizations.weight_hh_l0.0.base"] @ cayley @ states[0])
+    return h, [h]
+
+
+def step_lstm(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    h, c = states
+    i, f, g, o = np.split(sum_inputs(w, x_t) + w["weight_hh_l0"] @ h, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    h = sigmoid(o) * np.tanh(c)
+    return h, [h, c]
+
+
+def step_gru(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    (h,) = states
+    (r, z, n), (r_h, z_h, n_h) = np.split(sum_inputs(w, x_t), 3), np.split(w["weight_hh_l0"] @ h, 3)
+    z = sigmoid(z + z_h)
+    h = (1 - z) * np.tanh(n + sigmoid(r + r_h) * n_h) + z * h
+    return h, [h]
+
+
+STEPS: dict[str, Step] = {
+    "np-tanh-rnn": step_tanh,
+    "ind-rnn": step_ind_rnn,
+    "orthogonal-rnn": step_orthogonal_rnn,
+    "lstm": step_lstm,
+    "gru": step_gru,
+    "mean-pool": lambda w, x_t, states: (x_t, states),
+}
+"""By the net's name; the others are ReLU nets."""
+
+
+def outputs_by_hand(net: SequenceNet, x: Array) -> Array:
+    """Outputs (C,), or (T, C) for readout `all`, of one sequence (T, D)."""
+    weights = {name: w.detach().numpy().astype(np.float64) for name, w in net.state_dict().items()}
+    prefix = "recurrent."
+    layer = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    sizes = net.spec.state_sizes
+    states = [weights.get(f"start.{i}", np.zeros(size)) for i, size in enumerate(sizes)]
+    step, read = STEPS.get(net.spec.name, step_relu), []
+    for x_t in x:
+        read_t, states = step(layer, x_t, states)
+        read.append(read_t)
+    steps = np.stack(read)
+    if net.spec.name == "mean-pool" or net.spec.readout == "mean":
+        steps = steps.mean(axis=0)
+    elif net.spec.readout == "last":
+        steps = steps[-1]
+    return np.asarray(steps @ weights["readout.weight"].T + weights["readout.bias"])
