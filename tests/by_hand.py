@@ -69,12 +69,20 @@ def step_gru(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
     return h, [h]
 
 
+def step_min_gru(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    """Feng et al. 2024, section 3.1."""
+    z, new = np.split(sum_inputs(w, x_t), 2)
+    h = (1 - sigmoid(z)) * states[0] + sigmoid(z) * new
+    return h, [h]
+
+
 STEPS: dict[str, Step] = {
     "np-tanh-rnn": step_tanh,
     "ind-rnn": step_ind_rnn,
     "orthogonal-rnn": step_orthogonal_rnn,
     "lstm": step_lstm,
     "gru": step_gru,
+    "min-gru": step_min_gru,
     "mean-pool": lambda w, x_t, states: (x_t, states),
 }
 """By the net's name; the others are ReLU nets."""

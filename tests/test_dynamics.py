@@ -276,6 +276,7 @@ def test_phase_portraits_show_the_four_cases(angle: float) -> None:
         (dyn.jacobian_norms, "mean-pool", "mean-pool has no recurrent layer"),
         (dyn.jacobian_norms, "lstm", "lstm is no simple net.*use gradient_norms"),
         (dyn.jacobian_norms, "gru", "gru is no simple net"),
+        (dyn.jacobian_norms, "min-gru", "min-gru is no simple net"),
     ],
 )
 def test_dynamics_that_a_net_lacks_are_refused(function: object, name: str, message: str) -> None:

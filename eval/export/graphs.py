@@ -2,12 +2,12 @@
 
 Written node by node from the weights: a tracer would unroll time, and these run on any runtime of
 opset 17. The order of gates differs: torch's is i f g o (lstm) and r z n (gru), that of ONNX
-i o f c and z r h.
+i o f c and z r h. A cell that ONNX has no operator for is its step in a Scan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.kept import plain_weights
-from pipeline.recurrent.spec import NetSpec
+from pipeline.recurrent.spec import Cell, NetSpec
 
 OPSET = 17
 _IR_VERSION = 8  # of onnx 1.12, the first with opset 17
 _PREFIX = "next_"
-_ONNX_OPS = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
-_TORCH_BLOCKS_IN_ONNX_ORDER = {"simple": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+_NEXT_HIDDEN = f"{_PREFIX}hidden"
+_ONNX_OPS: dict[Cell, str] = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
+_TORCH_BLOCKS_IN_ONNX_ORDER: dict[Cell, tuple[int, ...]] = {
+    "simple": (0,),
+    "lstm": (0, 3, 1, 2),
+    "gru": (1, 0, 2),
+}
 
 Floats = NDArray[np.float32]
 
@@ -47,18 +52,22 @@ def next_name(state: str) -> str:
 
 @dataclass
 class _Graph:
-    """Nodes and constants in the making; `add` gives the name of what a node computes."""
+    """Nodes and constants in the making; `add` gives the name of what a node computes.
+
+    The names of a graph within another need a `prefix`, and its constants lie in the outer one.
+    """
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    prefix: str = ""
 
     def add(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        name = name or f"{op.lower()}_{len(self.nodes)}"
+        name = name or f"{self.prefix}{op.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [name], **attributes))
         return name
 
     def split(self, value: str, num: int) -> list[str]:
-        names = [f"part_{len(self.nodes)}_{i}" for i in range(num)]
+        names = [f"{self.prefix}part_{len(self.nodes)}_{i}" for i in range(num)]
         self.nodes.append(helper.make_node("Split", [value], names, axis=1))
         return names
 
@@ -118,40 +127,58 @@ def build_step(net: SequenceNet) -> onnx.ModelProto:
     return graph.build("step", {**features, **states}, {**given, **after})
 
 
-def _step_cell(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> str:
-    """The state h after the step; of mean-pool the features."""
-    cell = spec.kind.cell
-    if cell == "none":
-        return "features"
+def _step_cell(
+    graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats], features: str = "features"
+) -> str:
+    """What is read of the step: the state h after it; of mean-pool the features."""
+    if spec.kind.cell == "none":
+        return features
     of_input = graph.linear(
-        "features", "input", weights["recurrent.weight_ih_l0"], weights["recurrent.bias_ih_l0"]
+        features, "input", weights["recurrent.weight_ih_l0"], weights["recurrent.bias_ih_l0"]
     )
+    if spec.kind.cell in _OWN_STEPS:
+        return _OWN_STEPS[spec.kind.cell](graph, of_input)
     of_state = graph.linear(
         "hidden", "hidden", weights["recurrent.weight_hh_l0"], weights["recurrent.bias_hh_l0"]
     )
-    name = next_name("hidden")
-    if cell == "simple":
-        op = "Tanh" if spec.kind.nonlinearity == "tanh" else "Relu"
-        return graph.add(op, graph.add("Add", of_input, of_state), name=name)
-    return (_step_lstm if cell == "lstm" else _step_gru)(graph, of_input, of_state, name)
+    return _TORCH_STEPS[spec.kind.cell](graph, spec, of_input, of_state)
 
 
-def _step_lstm(graph: _Graph, of_input: str, of_state: str, name: str) -> str:
+def _step_simple(graph: _Graph, spec: NetSpec, of_input: str, of_state: str) -> str:
+    op = "Tanh" if spec.kind.nonlinearity == "tanh" else "Relu"
+    return graph.add(op, graph.add("Add", of_input, of_state), name=_NEXT_HIDDEN)
+
+
+def _step_lstm(graph: _Graph, spec: NetSpec, of_input: str, of_state: str) -> str:
     i, f, g, o = graph.split(graph.add("Add", of_input, of_state), 4)
     kept = graph.add("Mul", graph.add("Sigmoid", f), "cell")
     new = graph.add("Mul", graph.add("Sigmoid", i), graph.add("Tanh", g))
     cell = graph.add("Add", kept, new, name=next_name("cell"))
-    return graph.add("Mul", graph.add("Sigmoid", o), graph.add("Tanh", cell), name=name)
+    return graph.add("Mul", graph.add("Sigmoid", o), graph.add("Tanh", cell), name=_NEXT_HIDDEN)
 
 
-def _step_gru(graph: _Graph, of_input: str, of_state: str, name: str) -> str:
+def _step_gru(graph: _Graph, spec: NetSpec, of_input: str, of_state: str) -> str:
     r_x, z_x, n_x = graph.split(of_input, 3)
     r_h, z_h, n_h = graph.split(of_state, 3)
     reset = graph.add("Sigmoid", graph.add("Add", r_x, r_h))
     update = graph.add("Sigmoid", graph.add("Add", z_x, z_h))
     new = graph.add("Tanh", graph.add("Add", n_x, graph.add("Mul", reset, n_h)))
     change = graph.add("Mul", update, graph.add("Sub", "hidden", new))
-    return graph.add("Add", new, change, name=name)  # (1 - z) n + z h
+    return graph.add("Add", new, change, name=_NEXT_HIDDEN)  # (1 - z) n + z h
+
+
+def _step_min_gru(graph: _Graph, of_input: str) -> str:
+    update, new = graph.split(of_input, 2)
+    change = graph.add("Mul", graph.add("Sigmoid", update), graph.add("Sub", new, "hidden"))
+    return graph.add("Add", "hidden", change, name=_NEXT_HIDDEN)
+
+
+_TORCH_STEPS: dict[Cell, Callable[[_Graph, NetSpec, str, str], str]] = {
+    "simple": _step_simple,
+    "lstm": _step_lstm,
+    "gru": _step_gru,
+}
+_OWN_STEPS: dict[Cell, Callable[[_Graph, str], str]] = {"min-gru": _step_min_gru}
 
 
 def _step_mean(graph: _Graph, read: str) -> str:
@@ -185,6 +212,8 @@ def _run_cell(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> tu
     cell = spec.kind.cell
     if cell == "none":
         return "features", ""
+    if cell not in _ONNX_OPS:
+        return _scan_cell(graph, spec, weights)
     names = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
     w, r, *biases = (_reorder(weights[f"recurrent.{name}"], spec) for name in names)
     inputs = [
@@ -205,6 +234,46 @@ def _run_cell(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> tu
     states = graph.add("Transpose", graph.add("Squeeze", "Y", direction), perm=[1, 0, 2])
     first = graph.constant("first", np.array([0], np.int64))
     return states, graph.add("Squeeze", "Y_h", first)
+
+
+def _scan_cell(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> tuple[str, str]:
+    """As `_run_cell`: the step over all steps, padded ones too, of which none is read."""
+    body = _Graph(constants=graph.constants, prefix="step_")
+    body.add("Identity", _step_cell(body, spec, weights, "features_t"), name="read")
+    names = ("hidden", "cell")[: len(spec.state_sizes)]
+    sizes = dict(zip(names, spec.state_sizes, strict=True))
+    step = helper.make_graph(
+        body.nodes,
+        "step",
+        [_rows(name, size) for name, size in {**sizes, "features_t": spec.input_size}.items()],
+        [*(_rows(next_name(name), sizes[name]) for name in names), _rows("read", spec.hidden_size)],
+    )
+    inputs = [
+        *_start_rows(graph, spec, weights),
+        graph.add("Transpose", "features", perm=[1, 0, 2]),
+    ]
+    outputs = [*(f"last_{name}" for name in names), "reads"]
+    graph.nodes.append(helper.make_node("Scan", inputs, outputs, body=step, num_scan_inputs=1))
+    states = graph.add("Transpose", "reads", perm=[1, 0, 2])
+    last_axis = graph.constant("last_axis", np.array([1], np.int64))
+    lasts = graph.add("Sub", "lengths", graph.constant("one", np.array(1, np.int64)))
+    lasts = graph.add("Unsqueeze", lasts, last_axis)  # (batch, 1)
+    return states, graph.add("GatherND", states, lasts, batch_dims=1)
+
+
+def _rows(name: str, size: int) -> onnx.ValueInfoProto:
+    return _value(name, TensorProto.FLOAT, ("batch", size))
+
+
+def _start_rows(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> list[str]:
+    """The states before the first step (batch, ...)."""
+    one = graph.constant("one_sequence", np.array([1], np.int64))
+    shape = graph.add("Concat", graph.add("Shape", "lengths"), one, axis=0)
+    rows = []
+    for place, size in enumerate(spec.state_sizes):
+        start = weights.get(f"start.{place}", np.zeros(size, np.float32))
+        rows.append(graph.add("Expand", graph.constant(f"start_{place}", start[None]), shape))
+    return rows
 
 
 def _start(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> list[str]:

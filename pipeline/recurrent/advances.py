@@ -64,11 +64,23 @@ def _make_gru(kind: NetKind, weights: Weights) -> Advance:
     return advance
 
 
+def _make_min_gru(kind: NetKind, weights: Weights) -> Advance:
+    to_input, bias = np.ascontiguousarray(weights["weight_ih_l0"]), weights["bias_ih_l0"]
+
+    def advance(features: Floats, hidden: Floats, cell: Floats) -> tuple[Floats, Floats, Floats]:
+        update, new = (to_input @ features + bias).reshape(2, -1)
+        hidden = hidden + _sigmoid(update) * (new - hidden)
+        return hidden, hidden, cell
+
+    return advance
+
+
 _MAKERS: dict[Cell, Callable[[NetKind, Weights], Advance]] = {
     "none": _make_none,
     "simple": _make_simple,
     "lstm": _make_lstm,
     "gru": _make_gru,
+    "min-gru": _make_min_gru,
 }
 
 

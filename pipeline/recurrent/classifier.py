@@ -15,6 +15,7 @@ from pipeline.recurrent.initial import (
 )
 from pipeline.recurrent.kept import start_weights
 from pipeline.recurrent.layers import (
+    OWN_LAYERS,
     advance_layer,
     make_layer,
     mean_over_real_steps,
@@ -160,10 +161,13 @@ def _draw_weights(net: SequenceNet, generator: Generator) -> dict[str, Tensor]:
         draw_matrix = RECURRENT_MATRICES[spec.kind.recurrent_matrix]
         start = start_weights(spec.kind, draw_matrix(spec.hidden_size, generator))
         weights |= {f"recurrent.{name}": tensor for name, tensor in start.items()}
+    elif isinstance(net.recurrent, OWN_LAYERS):
+        drawn = net.recurrent.draw(generator)
+        weights |= {f"recurrent.{name}": tensor for name, tensor in drawn.items()}
     elif net.recurrent is not None:
         for name in ("recurrent.weight_ih_l0", "recurrent.weight_hh_l0"):
             weights[name] = uniform_weights(
-                *weights[name].shape, hidden_size=spec.hidden_size, generator=generator
+                *weights[name].shape, width=spec.hidden_size, generator=generator
             )
     if spec.kind.cell == "lstm":  # torch's order of gates: input, forget, cell, output
         weights["recurrent.bias_ih_l0"][spec.hidden_size : 2 * spec.hidden_size] = spec.forget_bias

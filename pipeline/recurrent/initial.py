@@ -70,7 +70,7 @@ def gaussian(hidden_size: int, generator: Generator) -> Tensor:
 
 def framework_default(hidden_size: int, generator: Generator) -> Tensor:
     """(H, H) iid uniform in [-1/√H, 1/√H): torch.nn.RNN's own. The plain control (sRNN)."""
-    return uniform_weights(hidden_size, hidden_size, hidden_size=hidden_size, generator=generator)
+    return uniform_weights(hidden_size, hidden_size, width=hidden_size, generator=generator)
 
 
 def identity_plus_positive_definite(hidden_size: int, generator: Generator) -> Tensor:
@@ -142,10 +142,13 @@ def readout_weights(num_outputs: int, hidden_size: int, generator: Generator) ->
     return (math.sqrt(2 / (hidden_size + num_outputs)) * normal).float()
 
 
-def uniform_weights(rows: int, columns: int, *, hidden_size: int, generator: Generator) -> Tensor:
-    """(rows, columns) iid uniform in [-1/√H, 1/√H): every weight of torch's recurrent layers."""
+def uniform_weights(rows: int, columns: int, *, width: int, generator: Generator) -> Tensor:
+    """(rows, columns) iid uniform in [-1/√N, 1/√N), N the `width`.
+
+    torch's own: N is H in its recurrent layers, the number of inputs in its linear ones.
+    """
     unit = torch.rand(rows, columns, generator=generator, dtype=torch.float64)
-    return ((2 * unit - 1) / math.sqrt(hidden_size)).float()
+    return ((2 * unit - 1) / math.sqrt(width)).float()
 
 
 _STARTS = 16

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from pipeline.recurrent import fused
+from pipeline.recurrent.cells import MinGru
 from pipeline.recurrent.kept import KeptRnn
-from pipeline.recurrent.spec import NetSpec
+from pipeline.recurrent.spec import Cell, NetKind, NetSpec
 
-_GATED = {"lstm": nn.LSTM, "gru": nn.GRU}
 SIMPLE = (nn.RNN, KeptRnn)
+OWN_LAYERS = (MinGru,)
 
 
 def make_layer(spec: NetSpec) -> nn.Module | None:
-    """The net's recurrent layer, its weights torch's own; None for mean-pool.
+    """The net's recurrent layer; None for mean-pool.
 
     The second bias of torch's layers never trains: the paper's nets have one, and so the trainable
     parameters are the paper's while the state dict is torch's.
     """
-    sizes = (spec.input_size, spec.hidden_size)
-    layer: nn.Module
     if spec.kind.cell == "none":
         return None
-    if spec.kind.kept:
-        layer = KeptRnn(*sizes, kind=spec.kind)
-    elif spec.kind.cell == "simple":
-        layer = nn.RNN(*sizes, nonlinearity=spec.kind.nonlinearity, batch_first=True)
-    else:
-        layer = _GATED[spec.kind.cell](*sizes, batch_first=True)
-    layer.get_parameter("bias_hh_l0").requires_grad_(False)
+    layer = _MAKERS[spec.kind.cell](spec.kind, spec.input_size, spec.hidden_size)
+    for name, weights in layer.named_parameters():
+        weights.requires_grad_(name != "bias_hh_l0")
     return layer
+
+
+def _make_simple(kind: NetKind, input_size: int, hidden_size: int) -> nn.RNN | KeptRnn:
+    if kind.kept:
+        return KeptRnn(input_size, hidden_size, kind=kind)
+    return nn.RNN(input_size, hidden_size, nonlinearity=kind.nonlinearity, batch_first=True)
+
+
+_MAKERS: dict[Cell, Callable[[NetKind, int, int], nn.Module]] = {
+    "simple": _make_simple,
+    "lstm": lambda kind, *sizes: nn.LSTM(*sizes, batch_first=True),
+    "gru": lambda kind, *sizes: nn.GRU(*sizes, batch_first=True),
+    "min-gru": lambda kind, *sizes: MinGru(*sizes),
+}
 
 
 def run_layer(

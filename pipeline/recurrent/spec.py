@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipeline.choices import check_choice
 from pipeline.numbers import hold_floats
 
-Cell = Literal["simple", "lstm", "gru", "none"]
+Cell = Literal["simple", "lstm", "gru", "min-gru", "none"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ CELLS: dict[Cell, CellSizes] = {
     "simple": CellSizes(1, 1, (1,)),
     "lstm": CellSizes(4, 4, (1, 1)),
     "gru": CellSizes(3, 3, (1,)),
+    "min-gru": CellSizes(2, 0, (1,)),
     "none": CellSizes(0, 0, ()),
 }
 
@@ -64,6 +65,8 @@ NETS: dict[str, NetKind] = {
     "orthogonal-rnn": NetKind("simple", "relu", "orthogonal", kept="orthogonal"),
     "lstm": NetKind("lstm"),
     "gru": NetKind("gru"),
+    # Not in the paper; the others' in `cells.py`: minGRU (Feng et al. 2024, arXiv:2410.01201).
+    "min-gru": NetKind("min-gru"),
     "mean-pool": NetKind("none"),
 }
 

@@ -1,0 +1,79 @@
+"""Cells that torch has no layer for: their equations over whole sequences, and how they start.
+
+Each takes features (B, T, D) and its states (B, ...) before the first step, and gives its first
+state after each step (B, T, ...) and all states after the last.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from pipeline.recurrent.initial import uniform_weights
+
+States = tuple[Tensor, ...]
+
+
+class MinGru(nn.Module):
+    """z = σ(W_z x + b_z), ĥ = W_h x + b_h, h = (1 - z) h' + z ĥ, h' the state before.
+
+    Feng et al. 2024, section 3.1; without the g(ĥ) of their form in logarithms, where h must be
+    positive. Starts as their linear layers, torch's own, but with biases at 0. Rows: z, ĥ.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(2 * hidden_size, input_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(2 * hidden_size))
+
+    def draw(self, generator: Generator) -> dict[str, Tensor]:
+        """The weights that do not start at 0."""
+        rows, columns = self.weight_ih_l0.shape
+        return {"weight_ih_l0": uniform_weights(rows, columns, width=columns, generator=generator)}
+
+    def forward(self, features: Tensor, states: States) -> tuple[Tensor, States]:
+        update, new = F.linear(features, self.weight_ih_l0, self.bias_ih_l0).chunk(2, dim=-1)
+        update = update.sigmoid()
+        hidden = recur(1 - update, update * new, states[0])
+        return hidden, (hidden[:, -1],)
+
+
+def recur(weights: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
+    """States (B, T, H) of h_t = a_t h_{t-1} + b_t, element by element, real or complex.
+
+    `weights` a and `inputs` b are (B, T, H), `start` (B, H). Differentiable once.
+
+    One node on autograd's tape: its backward is the same recurrence from the end. Doubling, log₂ T
+    sums of whole sequences, took 6 to 9 times as long on one core (B, T = 16, 784 and 64, 200).
+    """
+    return cast(Tensor, _Recurrence.apply(weights, inputs, start))
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, inputs: Tensor, start: Tensor) -> Tensor:
+        states = torch.empty_like(inputs)
+        steps = zip(weights.unbind(1), inputs.unbind(1), states.unbind(1), strict=True)
+        state = start
+        for weight, given, after in steps:
+            state = torch.addcmul(given, weight, state, out=after)
+        ctx.save_for_backward(weights, start, states)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weights, start, states = ctx.saved_tensors
+        weights = weights.conj().resolve_conj()
+        grads = torch.empty_like(states)
+        later = torch.zeros_like(start)  # what the steps after this one send back
+        steps = zip(weights.unbind(1), grad.unbind(1), grads.unbind(1), strict=True)
+        for weight, given, whole in reversed(list(steps)):
+            torch.add(given, later, out=whole)
+            later = weight * whole
+        before = torch.cat([start[:, None], states[:, :-1]], dim=1)
+        return grads * before.conj(), grads, later

@@ -1,0 +1,93 @@
+"""Cells of our own: gradients against numbers, starts against their laws, long sequences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.recurrent.cells import recur
+from pipeline.recurrent.classifier import SequenceNet, build_net
+from pipeline.recurrent.spec import NETS, NetSpec
+
+NOT_OURS = ("simple", "lstm", "gru", "none")
+OURS = [name for name, kind in NETS.items() if kind.kept or kind.cell not in NOT_OURS]
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def make_net(name: str) -> SequenceNet:
+    """A small net in float64, moved off its start so that every weight has a say."""
+    spec = NetSpec(name, 3, 2, hidden_size=5, readout="mean", h0="learned")
+    net = build_net(spec, seed=0).double().eval()
+    with torch.no_grad():
+        for place, weights in enumerate(net.parameters()):
+            weights.add_(0.2 * draw(*weights.shape, seed=place))
+    return net
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_the_gradients_of_a_recurrence_are_those_of_differences(dtype: torch.dtype) -> None:
+    weights, inputs = (draw(2, 5, 3, seed=seed, dtype=dtype) for seed in (0, 1))
+    start = draw(2, 3, seed=2, dtype=dtype)
+    tensors = tuple(tensor.requires_grad_() for tensor in (weights, inputs, start))
+    assert torch.autograd.gradcheck(recur, tensors)
+
+
+def test_a_recurrence_takes_weights_that_are_one_for_all_steps() -> None:
+    weight, inputs, start = draw(3, seed=0).requires_grad_(), draw(2, 5, 3, seed=1), draw(2, 3)
+
+    def run(weight: Tensor) -> Tensor:
+        return recur(weight.expand_as(inputs), inputs, start)
+
+    state = start
+    for t, found in enumerate(run(weight).unbind(1)):
+        state = weight * state + inputs[:, t]
+        torch.testing.assert_close(found, state)
+    assert torch.autograd.gradcheck(run, (weight,))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_gradients_reach_every_weight_and_are_those_of_differences(name: str) -> None:
+    net = make_net(name)
+    features, lengths = draw(4, 9, 3), torch.tensor([9, 4, 1, 7])
+    trained = {key: weights for key, weights in net.named_parameters() if weights.requires_grad}
+
+    def loss() -> Tensor:
+        return net(features, lengths).square().sum()
+
+    gradients = torch.autograd.grad(loss(), list(trained.values()))
+    for (key, weights), gradient in zip(trained.items(), gradients, strict=True):
+        assert gradient.any(), key
+        direction = draw(*weights.shape, seed=7)
+        with torch.no_grad():
+            weights.add_(1e-5 * direction)
+            above = loss()
+            weights.sub_(2e-5 * direction)
+            below = loss()
+            weights.add_(1e-5 * direction)
+        # Central differences: off by the third derivative times 1e-10, and rounding over 1e-5.
+        torch.testing.assert_close(
+            (above - below) / 2e-5, (gradient * direction).sum(), rtol=1e-6, atol=1e-6, msg=key
+        )
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_thousand_steps_stay_finite_and_so_do_their_gradients(name: str) -> None:
+    net = build_net(NetSpec(name, 2, 1), seed=0).eval()
+    outputs = net(draw(2, 1000, 2, dtype=torch.float32), torch.tensor([1000, 1000]))
+    outputs.sum().backward()
+    assert outputs.isfinite().all()
+    assert all(
+        weights.grad.isfinite().all() for weights in net.parameters() if weights.grad is not None
+    )
+
+
+def test_min_gru_starts_as_torchs_linear_layers_but_for_the_biases() -> None:
+    net = build_net(NetSpec("min-gru", 16, 2, hidden_size=200), seed=0).state_dict()
+    weight, own = net["recurrent.weight_ih_l0"], torch.nn.Linear(16, 400).weight.detach()
+    for quantile in (0.0, 0.25, 0.5, 0.75, 1.0):
+        assert weight.quantile(quantile) == pytest.approx(float(own.quantile(quantile)), abs=0.01)
+    assert not net["recurrent.bias_ih_l0"].any()
