@@ -76,6 +76,17 @@ def step_min_gru(w: Weights, x_t: Array, states: States) -> tuple[Array, States]
     return h, [h]
 
 
+def step_co_rnn(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    """Rusch & Mishra 2021, eq. 3, with n̄ = n - 1 and their numbers for MNIST by pixels."""
+    y, z = states
+    dt, gamma, epsilon = 0.042, 2.7, 4.7
+    of_y, of_z = np.split(w["weight_hh_l0"], 2, axis=1)
+    force = np.tanh(of_y @ y + of_z @ z + sum_inputs(w, x_t))
+    z = z + dt * force - dt * gamma * y - dt * epsilon * z
+    y = y + dt * z
+    return y, [y, z]
+
+
 STEPS: dict[str, Step] = {
     "np-tanh-rnn": step_tanh,
     "ind-rnn": step_ind_rnn,
@@ -83,6 +94,7 @@ STEPS: dict[str, Step] = {
     "lstm": step_lstm,
     "gru": step_gru,
     "min-gru": step_min_gru,
+    "co-rnn": step_co_rnn,
     "mean-pool": lambda w, x_t, states: (x_t, states),
 }
 """By the net's name; the others are ReLU nets."""

@@ -91,3 +91,13 @@ def test_min_gru_starts_as_torchs_linear_layers_but_for_the_biases() -> None:
     for quantile in (0.0, 0.25, 0.5, 0.75, 1.0):
         assert weight.quantile(quantile) == pytest.approx(float(own.quantile(quantile)), abs=0.01)
     assert not net["recurrent.bias_ih_l0"].any()
+
+
+def test_co_rnn_starts_as_torchs_linear_layer_of_inputs_and_states_but_for_the_biases() -> None:
+    net = build_net(NetSpec("co-rnn", 16, 2, hidden_size=100), seed=0).state_dict()
+    bound = 216**-0.5
+    for part in ("ih", "hh"):
+        weight = net[f"recurrent.weight_{part}_l0"]
+        assert weight.std() == pytest.approx(bound / 3**0.5, rel=0.03)  # uniform
+        assert 0.99 * bound < weight.abs().max() <= bound
+    assert not net["recurrent.bias_ih_l0"].any()

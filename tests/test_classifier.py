@@ -118,6 +118,7 @@ COUNTS = {
     "lstm": (4 * 180 + 33, 680),
     "gru": (3 * 180 + 33, 510),
     "min-gru": (2 * 80 + 33, 140),
+    "co-rnn": (70 + 200 + 10 + 33, 270),
 }
 
 
@@ -127,7 +128,7 @@ def test_parameters_and_multiply_adds_are_counted(name: str) -> None:
     parameters, multiply_adds = COUNTS[name]
     assert num_parameters(build_net(spec, seed=0)) == parameters
     learned = replace(spec, h0="learned")
-    extra = 20 if name == "lstm" else 10
+    extra = 20 if name in ("lstm", "co-rnn") else 10
     assert num_parameters(build_net(learned, seed=0)) == parameters + extra
     assert multiply_adds_per_step(spec) == multiply_adds
     assert multiply_adds_per_step(replace(spec, readout="all")) == multiply_adds + 30

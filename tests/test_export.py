@@ -31,7 +31,7 @@ SPECS = [
     *(NetSpec(name, 6, 5) for name in NETS if name != "mean-pool"),
     *(
         NetSpec(name, 6, 5, readout="mean", h0="learned")
-        for name in ("np-rnn", "np-tanh-rnn", "orthogonal-rnn", "lstm", "gru", "min-gru")
+        for name in ("np-rnn", "np-tanh-rnn", "orthogonal-rnn", "lstm", "gru", "min-gru", "co-rnn")
     ),
     NetSpec("mean-pool", 6, 5),
 ]

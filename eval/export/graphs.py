@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from pipeline.recurrent.cells import DT, EPSILON, GAMMA
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.kept import plain_weights
 from pipeline.recurrent.spec import Cell, NetSpec
@@ -32,6 +33,7 @@ _TORCH_BLOCKS_IN_ONNX_ORDER: dict[Cell, tuple[int, ...]] = {
 }
 
 Floats = NDArray[np.float32]
+Weights = Mapping[str, Floats]
 
 
 def reads_mean(spec: NetSpec) -> bool:
@@ -127,9 +129,7 @@ def build_step(net: SequenceNet) -> onnx.ModelProto:
     return graph.build("step", {**features, **states}, {**given, **after})
 
 
-def _step_cell(
-    graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats], features: str = "features"
-) -> str:
+def _step_cell(graph: _Graph, spec: NetSpec, weights: Weights, features: str = "features") -> str:
     """What is read of the step: the state h after it; of mean-pool the features."""
     if spec.kind.cell == "none":
         return features
@@ -137,7 +137,7 @@ def _step_cell(
         features, "input", weights["recurrent.weight_ih_l0"], weights["recurrent.bias_ih_l0"]
     )
     if spec.kind.cell in _OWN_STEPS:
-        return _OWN_STEPS[spec.kind.cell](graph, of_input)
+        return _OWN_STEPS[spec.kind.cell](graph, weights, of_input)
     of_state = graph.linear(
         "hidden", "hidden", weights["recurrent.weight_hh_l0"], weights["recurrent.bias_hh_l0"]
     )
@@ -167,10 +167,22 @@ def _step_gru(graph: _Graph, spec: NetSpec, of_input: str, of_state: str) -> str
     return graph.add("Add", new, change, name=_NEXT_HIDDEN)  # (1 - z) n + z h
 
 
-def _step_min_gru(graph: _Graph, of_input: str) -> str:
+def _step_min_gru(graph: _Graph, weights: Weights, of_input: str) -> str:
     update, new = graph.split(of_input, 2)
     change = graph.add("Mul", graph.add("Sigmoid", update), graph.add("Sub", new, "hidden"))
     return graph.add("Add", "hidden", change, name=_NEXT_HIDDEN)
+
+
+def _step_co_rnn(graph: _Graph, weights: Weights, of_input: str) -> str:
+    both = graph.add("Concat", "hidden", "cell", axis=1)
+    of_states = graph.linear(both, "hidden", weights["recurrent.weight_hh_l0"])
+    force = graph.add("Tanh", graph.add("Add", of_input, of_states))
+    numbers = {"dt": DT, "gamma": GAMMA, "kept": 1 - DT * EPSILON}
+    dt, gamma, kept = (graph.constant(name, np.float32(n)) for name, n in numbers.items())
+    force = graph.add("Sub", force, graph.add("Mul", gamma, "hidden"))
+    change = graph.add("Mul", dt, force)
+    speed = graph.add("Add", graph.add("Mul", kept, "cell"), change, name=next_name("cell"))
+    return graph.add("Add", "hidden", graph.add("Mul", dt, speed), name=_NEXT_HIDDEN)
 
 
 _TORCH_STEPS: dict[Cell, Callable[[_Graph, NetSpec, str, str], str]] = {
@@ -178,7 +190,10 @@ _TORCH_STEPS: dict[Cell, Callable[[_Graph, NetSpec, str, str], str]] = {
     "lstm": _step_lstm,
     "gru": _step_gru,
 }
-_OWN_STEPS: dict[Cell, Callable[[_Graph, str], str]] = {"min-gru": _step_min_gru}
+_OWN_STEPS: dict[Cell, Callable[[_Graph, Weights, str], str]] = {
+    "min-gru": _step_min_gru,
+    "co-rnn": _step_co_rnn,
+}
 
 
 def _step_mean(graph: _Graph, read: str) -> str:
@@ -207,7 +222,7 @@ def build_whole(net: SequenceNet) -> onnx.ModelProto:
     )
 
 
-def _run_cell(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> tuple[str, str]:
+def _run_cell(graph: _Graph, spec: NetSpec, weights: Weights) -> tuple[str, str]:
     """The states (batch, time, H), and (batch, H) of each sequence's last real step."""
     cell = spec.kind.cell
     if cell == "none":
@@ -236,7 +251,7 @@ def _run_cell(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> tu
     return states, graph.add("Squeeze", "Y_h", first)
 
 
-def _scan_cell(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> tuple[str, str]:
+def _scan_cell(graph: _Graph, spec: NetSpec, weights: Weights) -> tuple[str, str]:
     """As `_run_cell`: the step over all steps, padded ones too, of which none is read."""
     body = _Graph(constants=graph.constants, prefix="step_")
     body.add("Identity", _step_cell(body, spec, weights, "features_t"), name="read")
@@ -265,7 +280,7 @@ def _rows(name: str, size: int) -> onnx.ValueInfoProto:
     return _value(name, TensorProto.FLOAT, ("batch", size))
 
 
-def _start_rows(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> list[str]:
+def _start_rows(graph: _Graph, spec: NetSpec, weights: Weights) -> list[str]:
     """The states before the first step (batch, ...)."""
     one = graph.constant("one_sequence", np.array([1], np.int64))
     shape = graph.add("Concat", graph.add("Shape", "lengths"), one, axis=0)
@@ -276,7 +291,7 @@ def _start_rows(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> 
     return rows
 
 
-def _start(graph: _Graph, spec: NetSpec, weights: Mapping[str, Floats]) -> list[str]:
+def _start(graph: _Graph, spec: NetSpec, weights: Weights) -> list[str]:
     """The states before the first step (1, batch, H), of a net that learned them; else zeros."""
     if spec.h0 != "learned":
         return []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.recurrent.cells import DT, EPSILON, GAMMA
 from pipeline.recurrent.spec import Cell, NetKind
 
 Floats = NDArray[np.float32]
@@ -75,20 +76,34 @@ def _make_min_gru(kind: NetKind, weights: Weights) -> Advance:
     return advance
 
 
+def _make_co_rnn(kind: NetKind, weights: Weights) -> Advance:
+    to_both, bias = _join(weights)
+    step, pull, kept = (np.float32(number) for number in (DT, GAMMA, 1 - DT * EPSILON))
+
+    def advance(features: Floats, hidden: Floats, cell: Floats) -> tuple[Floats, Floats, Floats]:
+        force = np.tanh(to_both @ np.concatenate((features, hidden, cell)) + bias)
+        cell = kept * cell + step * (force - pull * hidden)
+        hidden = hidden + step * cell
+        return hidden, hidden, cell
+
+    return advance
+
+
 _MAKERS: dict[Cell, Callable[[NetKind, Weights], Advance]] = {
     "none": _make_none,
     "simple": _make_simple,
     "lstm": _make_lstm,
     "gru": _make_gru,
     "min-gru": _make_min_gru,
+    "co-rnn": _make_co_rnn,
 }
 
 
 def _join(weights: Weights) -> tuple[Floats, Floats]:
-    """The matrix of [x, h] and its bias: one product is faster than two."""
+    """The matrix of [x, h], or [x, y, z], and its bias: one product is faster than two."""
     matrices = (weights["weight_ih_l0"], weights["weight_hh_l0"])
     to_both: Floats = np.ascontiguousarray(np.concatenate(matrices, axis=1))
-    bias: Floats = weights["bias_ih_l0"] + weights["bias_hh_l0"]
+    bias: Floats = weights["bias_ih_l0"] + weights.get("bias_hh_l0", np.float32(0))
     return to_both, bias
 
 

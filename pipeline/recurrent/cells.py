@@ -17,6 +17,8 @@ from pipeline.recurrent.initial import uniform_weights
 
 States = tuple[Tensor, ...]
 
+DT, GAMMA, EPSILON = 0.042, 2.7, 4.7  # of co-rnn
+
 
 class MinGru(nn.Module):
     """z = σ(W_z x + b_z), ĥ = W_h x + b_h, h = (1 - z) h' + z ĥ, h' the state before.
@@ -40,6 +42,42 @@ class MinGru(nn.Module):
         update = update.sigmoid()
         hidden = recur(1 - update, update * new, states[0])
         return hidden, (hidden[:, -1],)
+
+
+class CoRnn(nn.Module):
+    """z = z' + Δt (tanh(W y' + V z' + U x + b) - γ y' - ε z'), y = y' + Δt z; y is read.
+
+    Rusch & Mishra 2021, eq. 3, with the old z' in the damping, as in their code; driven and damped
+    oscillators, of their positions y and speeds z. Δt, γ and ε are those of their code for MNIST by
+    pixels, and do not train. W and V lie side by side. Starts as their linear layer of [x, z, y],
+    torch's own, but with biases at 0. A loop over the steps, of some nine nodes each on the tape.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(hidden_size, 2 * hidden_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(hidden_size))
+
+    def draw(self, generator: Generator) -> dict[str, Tensor]:
+        """The weights that do not start at 0."""
+        width = self.weight_ih_l0.shape[1] + self.weight_hh_l0.shape[1]
+        return {
+            name: uniform_weights(*weights.shape, width=width, generator=generator)
+            for name, weights in self.named_parameters()
+            if weights.ndim == 2
+        }
+
+    def forward(self, features: Tensor, states: States) -> tuple[Tensor, States]:
+        place, speed = states
+        places = []
+        of_states = self.weight_hh_l0.T
+        for drive in F.linear(features, self.weight_ih_l0, self.bias_ih_l0).unbind(1):
+            force = torch.addmm(drive, torch.cat((place, speed), dim=1), of_states).tanh()
+            speed = (1 - DT * EPSILON) * speed + DT * (force - GAMMA * place)
+            place = place + DT * speed
+            places.append(place)
+        return torch.stack(places, dim=1), (place, speed)
 
 
 def recur(weights: Tensor, inputs: Tensor, start: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ class NetState(NamedTuple):
     """What a net remembers of B sequences, as tensors; components it does not have are (B, 0).
 
     The numpy state of one sequence is the stepper's `StepState`, of the same components.
-    `hidden` (B, H); `cell` (B, H), of an lstm; `mean` of what is read so far: (B, H), or (B, D) for
-    mean-pool; `num_steps` (B,) int64.
+    `hidden` (B, H); `cell` (B, H), an lstm's c or co-rnn's speeds; `mean` of what is read so far:
+    (B, H), or (B, D) for mean-pool; `num_steps` (B,) int64.
     """
 
     hidden: Tensor
@@ -52,7 +52,7 @@ class SequenceNet(nn.Module):
         self.recurrent = make_layer(spec)
         self.width = spec.input_size if self.recurrent is None else spec.hidden_size
         learned = spec.state_sizes if spec.h0 == "learned" else ()
-        self.start = nn.ParameterList(  # h_0, for an lstm also c_0
+        self.start = nn.ParameterList(  # h_0, and c_0 where there is one
             nn.Parameter(torch.zeros(size)) for size in learned
         )
         self.dropout = nn.Dropout(spec.dropped_share)

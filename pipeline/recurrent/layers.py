@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.recurrent import fused
-from pipeline.recurrent.cells import MinGru
+from pipeline.recurrent.cells import CoRnn, MinGru
 from pipeline.recurrent.kept import KeptRnn
 from pipeline.recurrent.spec import Cell, NetKind, NetSpec
 
 SIMPLE = (nn.RNN, KeptRnn)
-OWN_LAYERS = (MinGru,)
+OWN_LAYERS = (MinGru, CoRnn)
 
 
 def make_layer(spec: NetSpec) -> nn.Module | None:
@@ -41,6 +41,7 @@ _MAKERS: dict[Cell, Callable[[NetKind, int, int], nn.Module]] = {
     "lstm": lambda kind, *sizes: nn.LSTM(*sizes, batch_first=True),
     "gru": lambda kind, *sizes: nn.GRU(*sizes, batch_first=True),
     "min-gru": lambda kind, *sizes: MinGru(*sizes),
+    "co-rnn": lambda kind, *sizes: CoRnn(*sizes),
 }
 
 

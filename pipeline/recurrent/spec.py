@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipeline.choices import check_choice
 from pipeline.numbers import hold_floats
 
-Cell = Literal["simple", "lstm", "gru", "min-gru", "none"]
+Cell = Literal["simple", "lstm", "gru", "min-gru", "co-rnn", "none"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ CELLS: dict[Cell, CellSizes] = {
     "lstm": CellSizes(4, 4, (1, 1)),
     "gru": CellSizes(3, 3, (1,)),
     "min-gru": CellSizes(2, 0, (1,)),
+    "co-rnn": CellSizes(1, 2, (1, 1)),
     "none": CellSizes(0, 0, ()),
 }
 
@@ -65,8 +66,10 @@ NETS: dict[str, NetKind] = {
     "orthogonal-rnn": NetKind("simple", "relu", "orthogonal", kept="orthogonal"),
     "lstm": NetKind("lstm"),
     "gru": NetKind("gru"),
-    # Not in the paper; the others' in `cells.py`: minGRU (Feng et al. 2024, arXiv:2410.01201).
+    # Not in the paper; `cells.py` says what is taken. minGRU: Feng et al. 2024, arXiv:2410.01201;
+    # coRNN: Rusch & Mishra 2021, arXiv:2010.00951.
     "min-gru": NetKind("min-gru"),
+    "co-rnn": NetKind("co-rnn"),
     "mean-pool": NetKind("none"),
 }
 
@@ -139,7 +142,7 @@ class NetSpec:
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
-        """Widths of the vectors that pass from step to step: h, for an lstm also c; or none."""
+        """Widths of the vectors that pass from step to step: h, an lstm's c, co-rnn's speeds."""
         return tuple(width * self.hidden_size for width in CELLS[self.kind.cell].states)
 
     def _check_unused_fields(self) -> None:
