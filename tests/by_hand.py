@@ -87,6 +87,16 @@ def step_co_rnn(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
     return y, [y, z]
 
 
+def step_lru(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
+    """Orvieto et al. 2023, eqs. 5 and 6: y = Re(C m) + D x, here with ReLU and a bias."""
+    half = len(states[0]) // 2
+    turned = np.exp(-np.exp(w["log_decay"]) + 1j * np.exp(w["log_phase"]))
+    b = w["to_memory"][:half] + 1j * w["to_memory"][half:]
+    c = w["of_memory"][:, :half] - 1j * w["of_memory"][:, half:]
+    m = turned * (states[0][:half] + 1j * states[0][half:]) + np.exp(w["log_gain"]) * (b @ x_t)
+    return relu((c @ m).real + sum_inputs(w, x_t)), [np.concatenate([m.real, m.imag])]
+
+
 STEPS: dict[str, Step] = {
     "np-tanh-rnn": step_tanh,
     "ind-rnn": step_ind_rnn,
@@ -95,6 +105,7 @@ STEPS: dict[str, Step] = {
     "gru": step_gru,
     "min-gru": step_min_gru,
     "co-rnn": step_co_rnn,
+    "lru": step_lru,
     "mean-pool": lambda w, x_t, states: (x_t, states),
 }
 """By the net's name; the others are ReLU nets."""

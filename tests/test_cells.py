@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from pipeline.recurrent.cells import recur
+from pipeline.recurrent.cells import Lru, recur
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NETS, NetSpec
 
@@ -101,3 +103,45 @@ def test_co_rnn_starts_as_torchs_linear_layer_of_inputs_and_states_but_for_the_b
         assert weight.std() == pytest.approx(bound / 3**0.5, rel=0.03)  # uniform
         assert 0.99 * bound < weight.abs().max() <= bound
     assert not net["recurrent.bias_ih_l0"].any()
+
+
+def eigenvalues_of(net: SequenceNet) -> Tensor:
+    """λ (H,), as the state without input turns it: the memory after one step from 1 + 0i."""
+    layer = net.recurrent
+    assert isinstance(layer, Lru)
+    hidden = len(layer.bias_ih_l0)
+    one = torch.cat([torch.ones(1, hidden), torch.zeros(1, hidden)], dim=1)
+    with torch.no_grad():
+        _, (memory,) = layer(torch.zeros(1, 1, 16), (one,))
+    return torch.complex(*memory[0].double().chunk(2))
+
+
+def test_lru_starts_uniform_over_a_ring_with_memories_of_the_inputs_power() -> None:
+    net = build_net(NetSpec("lru", 16, 2, hidden_size=2000), seed=0)
+    turned = eigenvalues_of(net)
+    radii = turned.abs()
+    assert 0.9 - 1e-6 < radii.min() < 0.905
+    assert 0.995 < radii.max() < 0.999 + 1e-6
+    # Uniform over the area: the squared radius is uniform, and so is the angle.
+    assert radii.square().mean() == pytest.approx((0.81 + 0.998) / 2, abs=0.005)
+    assert abs(turned.sgn().mean()) < 4 / 2000**0.5
+    # White noise of variance 1 gives |m|² = 1 in the mean, when 2000 steps have hidden the start.
+    x, small = (
+        draw(8, 2000, 16, dtype=torch.float32),
+        build_net(replace(net.spec, hidden_size=200), seed=0),
+    )
+    assert small.recurrent is not None
+    with torch.no_grad():
+        memory = small.recurrent(x, (torch.zeros(8, 400),))[1][0]
+    assert memory.square().sum(dim=1).mean() / 200 == pytest.approx(1, rel=0.1)  # of 1600 numbers
+    weights = net.state_dict()
+    assert weights["recurrent.of_memory"].std() == pytest.approx(2000**-0.5, rel=0.01)
+    assert weights["recurrent.weight_ih_l0"].std() == pytest.approx(16**-0.5, rel=0.02)
+
+
+def test_lru_is_stable_whatever_it_learns() -> None:
+    net = build_net(NetSpec("lru", 16, 2, hidden_size=50), seed=0)
+    with torch.no_grad():
+        for weights in net.parameters():
+            weights.add_(3 * draw(*weights.shape, dtype=torch.float32))
+    assert eigenvalues_of(net).abs().max() <= 1

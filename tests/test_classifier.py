@@ -119,6 +119,7 @@ COUNTS = {
     "gru": (3 * 180 + 33, 510),
     "min-gru": (2 * 80 + 33, 140),
     "co-rnn": (70 + 200 + 10 + 33, 270),
+    "lru": (3 * 70 + 200 + 4 * 10 + 33, 410),
 }
 
 
@@ -128,7 +129,7 @@ def test_parameters_and_multiply_adds_are_counted(name: str) -> None:
     parameters, multiply_adds = COUNTS[name]
     assert num_parameters(build_net(spec, seed=0)) == parameters
     learned = replace(spec, h0="learned")
-    extra = 20 if name in ("lstm", "co-rnn") else 10
+    extra = 20 if name in ("lstm", "co-rnn", "lru") else 10
     assert num_parameters(build_net(learned, seed=0)) == parameters + extra
     assert multiply_adds_per_step(spec) == multiply_adds
     assert multiply_adds_per_step(replace(spec, readout="all")) == multiply_adds + 30
@@ -214,7 +215,7 @@ def test_the_input_scale_divides_by_the_size_it_names() -> None:
     torch.testing.assert_close(narrow, wide * float(np.sqrt(1024 / 100) * gain))
 
 
-@pytest.mark.parametrize("name", ["np-rnn", "lstm", "gru"])
+@pytest.mark.parametrize("name", RECURRENT)
 def test_autocast_leaves_the_recurrence_in_float32(name: str) -> None:
     net = make_net(name, readout="last")
     seen: list[Tensor] = []

@@ -282,6 +282,7 @@ GENERATED = ["task.num_train=24", "task.num_val=5", "task.num_test=5", "task.len
         ["+experiment=addition", "model=orthogonal-rnn", *GENERATED],
         ["+experiment=addition", "model=min-gru", *GENERATED],
         ["+experiment=addition", "model=co-rnn", *GENERATED],
+        ["+experiment=addition", "model=lru", *GENERATED],
         ["+experiment=digits", "model=np-tanh-rnn", "task.num_val=1000", "task.num_test=700"],
     ],
 )

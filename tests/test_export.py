@@ -31,7 +31,16 @@ SPECS = [
     *(NetSpec(name, 6, 5) for name in NETS if name != "mean-pool"),
     *(
         NetSpec(name, 6, 5, readout="mean", h0="learned")
-        for name in ("np-rnn", "np-tanh-rnn", "orthogonal-rnn", "lstm", "gru", "min-gru", "co-rnn")
+        for name in (
+            "np-rnn",
+            "np-tanh-rnn",
+            "orthogonal-rnn",
+            "lstm",
+            "gru",
+            "min-gru",
+            "co-rnn",
+            "lru",
+        )
     ),
     NetSpec("mean-pool", 6, 5),
 ]
@@ -73,7 +82,7 @@ def test_both_graphs_give_the_outputs_of_torch_for_every_net(spec: NetSpec) -> N
         np.testing.assert_allclose(outputs, wanted, atol=5e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["np-rnn", "lstm", "min-gru", "mean-pool"])
+@pytest.mark.parametrize("name", ["np-rnn", "lstm", "lru", "mean-pool"])
 def test_the_comparison_finds_a_wrong_weight_in_either_graph(name: str) -> None:
     net, batch = make_net(NetSpec(name, 6, 5)), make_batch()
     step, whole = build_step(net), build_whole(net)

@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from pipeline.recurrent.advances import scale_memory
 from pipeline.recurrent.cells import DT, EPSILON, GAMMA
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.kept import plain_weights
@@ -130,14 +131,14 @@ def build_step(net: SequenceNet) -> onnx.ModelProto:
 
 
 def _step_cell(graph: _Graph, spec: NetSpec, weights: Weights, features: str = "features") -> str:
-    """What is read of the step: the state h after it; of mean-pool the features."""
+    """What is read of the step: but for lru and mean-pool, the state h after it."""
     if spec.kind.cell == "none":
         return features
     of_input = graph.linear(
         features, "input", weights["recurrent.weight_ih_l0"], weights["recurrent.bias_ih_l0"]
     )
     if spec.kind.cell in _OWN_STEPS:
-        return _OWN_STEPS[spec.kind.cell](graph, weights, of_input)
+        return _OWN_STEPS[spec.kind.cell](graph, weights, features, of_input)
     of_state = graph.linear(
         "hidden", "hidden", weights["recurrent.weight_hh_l0"], weights["recurrent.bias_hh_l0"]
     )
@@ -167,13 +168,13 @@ def _step_gru(graph: _Graph, spec: NetSpec, of_input: str, of_state: str) -> str
     return graph.add("Add", new, change, name=_NEXT_HIDDEN)  # (1 - z) n + z h
 
 
-def _step_min_gru(graph: _Graph, weights: Weights, of_input: str) -> str:
+def _step_min_gru(graph: _Graph, weights: Weights, features: str, of_input: str) -> str:
     update, new = graph.split(of_input, 2)
     change = graph.add("Mul", graph.add("Sigmoid", update), graph.add("Sub", new, "hidden"))
     return graph.add("Add", "hidden", change, name=_NEXT_HIDDEN)
 
 
-def _step_co_rnn(graph: _Graph, weights: Weights, of_input: str) -> str:
+def _step_co_rnn(graph: _Graph, weights: Weights, features: str, of_input: str) -> str:
     both = graph.add("Concat", "hidden", "cell", axis=1)
     of_states = graph.linear(both, "hidden", weights["recurrent.weight_hh_l0"])
     force = graph.add("Tanh", graph.add("Add", of_input, of_states))
@@ -185,14 +186,30 @@ def _step_co_rnn(graph: _Graph, weights: Weights, of_input: str) -> str:
     return graph.add("Add", "hidden", graph.add("Mul", dt, speed), name=_NEXT_HIDDEN)
 
 
+def _step_lru(graph: _Graph, weights: Weights, features: str, of_input: str) -> str:
+    layer = {name.removeprefix("recurrent."): array for name, array in weights.items()}
+    turned, to_memory = scale_memory(layer)
+    # λ m of m' = [real, imaginary]: by the element, [re, re] m' + [-im, im] [imaginary, real].
+    same = graph.constant("same", np.tile(turned.real, 2))
+    crossed = graph.constant("crossed", np.concatenate([-turned.imag, turned.imag]))
+    real, imaginary = graph.split("hidden", 2)
+    other = graph.add("Concat", imaginary, real, axis=1)
+    kept = graph.add("Add", graph.add("Mul", same, "hidden"), graph.add("Mul", crossed, other))
+    given = graph.linear(features, "memory", to_memory)
+    memory = graph.add("Add", kept, given, name=_NEXT_HIDDEN)
+    of_memory = graph.linear(memory, "of_memory", layer["of_memory"])
+    return graph.add("Relu", graph.add("Add", of_input, of_memory))
+
+
 _TORCH_STEPS: dict[Cell, Callable[[_Graph, NetSpec, str, str], str]] = {
     "simple": _step_simple,
     "lstm": _step_lstm,
     "gru": _step_gru,
 }
-_OWN_STEPS: dict[Cell, Callable[[_Graph, Weights, str], str]] = {
+_OWN_STEPS: dict[Cell, Callable[[_Graph, Weights, str, str], str]] = {
     "min-gru": _step_min_gru,
     "co-rnn": _step_co_rnn,
+    "lru": _step_lru,
 }
 
 

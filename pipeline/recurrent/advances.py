@@ -89,6 +89,31 @@ def _make_co_rnn(kind: NetKind, weights: Weights) -> Advance:
     return advance
 
 
+def _make_lru(kind: NetKind, weights: Weights) -> Advance:
+    turned, to_memory = scale_memory(weights)
+    to_both = np.ascontiguousarray(np.concatenate((to_memory, weights["weight_ih_l0"])))
+    of_memory, bias = np.ascontiguousarray(weights["of_memory"]), weights["bias_ih_l0"]
+    size = len(to_memory)
+
+    def advance(features: Floats, hidden: Floats, cell: Floats) -> tuple[Floats, Floats, Floats]:
+        of_input = to_both @ features
+        real, imaginary = hidden.reshape(2, -1)
+        hidden = of_input[:size] + np.concatenate(
+            (turned.real * real - turned.imag * imaginary,
+             turned.imag * real + turned.real * imaginary)
+        )  # fmt: skip
+        return _relu(of_input[size:] + of_memory @ hidden + bias), hidden, cell
+
+    return advance
+
+
+def scale_memory(weights: Weights) -> tuple[NDArray[np.complex64], Floats]:
+    """What an lru's state is multiplied with, λ (H,), and the features, γ B (2H, D)."""
+    exponents = -np.exp(weights["log_decay"]) + 1j * np.exp(weights["log_phase"])
+    gain = np.tile(np.exp(weights["log_gain"]), 2)
+    return np.exp(exponents).astype(np.complex64), gain[:, None] * weights["to_memory"]
+
+
 _MAKERS: dict[Cell, Callable[[NetKind, Weights], Advance]] = {
     "none": _make_none,
     "simple": _make_simple,
@@ -96,6 +121,7 @@ _MAKERS: dict[Cell, Callable[[NetKind, Weights], Advance]] = {
     "gru": _make_gru,
     "min-gru": _make_min_gru,
     "co-rnn": _make_co_rnn,
+    "lru": _make_lru,
 }
 
 

@@ -6,6 +6,7 @@ state after each step (B, T, ...) and all states after the last.
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
@@ -18,6 +19,8 @@ from pipeline.recurrent.initial import uniform_weights
 States = tuple[Tensor, ...]
 
 DT, GAMMA, EPSILON = 0.042, 2.7, 4.7  # of co-rnn
+# Of lru; ours: it forgets within 10 to 1000 steps, where their code's 0 and 1 allow any number.
+R_MIN, R_MAX = 0.9, 0.999
 
 
 class MinGru(nn.Module):
@@ -78,6 +81,65 @@ class CoRnn(nn.Module):
             place = place + DT * speed
             places.append(place)
         return torch.stack(places, dim=1), (place, speed)
+
+
+class Lru(nn.Module):
+    """m = λ m' + γ (B x), m complex; what is read is relu(W x + Re(C m) + b).
+
+    Orvieto et al. 2023, eq. 6 and section 3.4: λ = exp(-exp(ν) + i exp(θ)), |λ| < 1 whatever is
+    learned, on a ring of radii at the start; γ, also learned, sets each unit's power to that of the
+    input. One layer: their block's gated linear unit, its norm and the layers below are left out,
+    ReLU stands for them, and W, (H, D) with a bias, for their D, which has a number a unit.
+
+    The state m is 2H numbers: the real parts, then the imaginary ones, and so are the rows of B;
+    the columns of C are its real part and its negated imaginary one.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(hidden_size, input_size))  # W
+        self.bias_ih_l0 = nn.Parameter(torch.empty(hidden_size))
+        self.to_memory = nn.Parameter(torch.empty(2 * hidden_size, input_size))  # B
+        self.of_memory = nn.Parameter(torch.empty(hidden_size, 2 * hidden_size))  # C
+        self.log_decay = nn.Parameter(torch.empty(hidden_size))  # ν
+        self.log_phase = nn.Parameter(torch.empty(hidden_size))  # θ
+        self.log_gain = nn.Parameter(torch.empty(hidden_size))  # log γ
+
+    def draw(self, generator: Generator) -> dict[str, Tensor]:
+        """The weights that do not start at 0: λ uniform over the ring's area, the others normal."""
+        hidden, inputs = self.weight_ih_l0.shape
+
+        def normal(weights: Tensor, deviation: float) -> Tensor:
+            drawn = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
+            return (deviation * drawn).float()
+
+        within, turn = 1 - torch.rand(2, hidden, generator=generator, dtype=torch.float64)
+        squares = within * (R_MAX**2 - R_MIN**2) + R_MIN**2  # |λ|²
+        return {
+            "log_decay": (-squares.log() / 2).log().float(),
+            "log_phase": (2 * math.pi * turn).log().float(),
+            "log_gain": ((1 - squares).log() / 2).float(),
+            "to_memory": normal(self.to_memory, (2 * inputs) ** -0.5),
+            "of_memory": normal(self.of_memory, hidden**-0.5),
+            "weight_ih_l0": normal(self.weight_ih_l0, inputs**-0.5),
+        }
+
+    def forward(self, features: Tensor, states: States) -> tuple[Tensor, States]:
+        given = to_complex(self.log_gain.exp().repeat(2) * F.linear(features, self.to_memory))
+        turned = torch.polar(self.log_decay.exp().neg().exp(), self.log_phase.exp())
+        memory = recur(turned.expand_as(given), given, to_complex(states[0]))
+        memory = torch.cat((memory.real, memory.imag), dim=-1)  # (B, T, 2H)
+        return memory, (memory[:, -1],)
+
+    def read(self, features: Tensor, memory: Tensor) -> Tensor:
+        """(..., H) from features (..., D) and the states (..., 2H) after them."""
+        sums = F.linear(features, self.weight_ih_l0, self.bias_ih_l0)
+        return torch.relu(sums + F.linear(memory, self.of_memory))
+
+
+def to_complex(parts: Tensor) -> Tensor:
+    """(..., H) of the real and the imaginary parts (..., 2H)."""
+    return torch.complex(*parts.chunk(2, dim=-1))
 
 
 def recur(weights: Tensor, inputs: Tensor, start: Tensor) -> Tensor:

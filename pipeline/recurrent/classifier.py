@@ -29,8 +29,9 @@ class NetState(NamedTuple):
     """What a net remembers of B sequences, as tensors; components it does not have are (B, 0).
 
     The numpy state of one sequence is the stepper's `StepState`, of the same components.
-    `hidden` (B, H); `cell` (B, H), an lstm's c or co-rnn's speeds; `mean` of what is read so far:
-    (B, H), or (B, D) for mean-pool; `num_steps` (B,) int64.
+    `hidden` (B, H), or (B, 2H) for lru: the real parts, then the imaginary ones; `cell` (B, H), an
+    lstm's c or co-rnn's speeds; `mean` of what is read so far: (B, H), or (B, D) for mean-pool;
+    `num_steps` (B,) int64.
     """
 
     hidden: Tensor

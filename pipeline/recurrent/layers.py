@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.recurrent import fused
-from pipeline.recurrent.cells import CoRnn, MinGru
+from pipeline.recurrent.cells import CoRnn, Lru, MinGru
 from pipeline.recurrent.kept import KeptRnn
 from pipeline.recurrent.spec import Cell, NetKind, NetSpec
 
 SIMPLE = (nn.RNN, KeptRnn)
-OWN_LAYERS = (MinGru, CoRnn)
+OWN_LAYERS = (MinGru, CoRnn, Lru)
 
 
 def make_layer(spec: NetSpec) -> nn.Module | None:
@@ -42,22 +42,24 @@ _MAKERS: dict[Cell, Callable[[NetKind, int, int], nn.Module]] = {
     "gru": lambda kind, *sizes: nn.GRU(*sizes, batch_first=True),
     "min-gru": lambda kind, *sizes: MinGru(*sizes),
     "co-rnn": lambda kind, *sizes: CoRnn(*sizes),
+    "lru": lambda kind, *sizes: Lru(*sizes),
 }
 
 
 def run_layer(
     layer: nn.Module, features: Tensor, *, lengths: Tensor, start: tuple[Tensor, ...], readout: str
 ) -> Tensor:
-    """States of `features` (B, T, D): (B, H) at the last real step, or (B, T, H), padding zero.
+    """What is read of `features` (B, T, D): (B, H) at the last real step, or (B, T, H), padding 0.
 
-    `readout` is `last` or `all`; `start` holds the layer's states (B, H) before the first step.
+    `readout` is `last` or `all`; `start` holds the layer's states before the first step.
     Computed in the weights' type whatever autocast is on: half precision would overflow.
     """
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(layer.get_parameter("weight_ih_l0").dtype)
         if isinstance(layer, SIMPLE):
             return run_simple_rnn(layer, features, lengths=lengths, h0=start[0], readout=readout)
-        return _read_steps(_call(layer, features, start)[0], lengths, readout=readout)
+        states = _call(layer, features, start)[0]
+        return _read_steps(_read(layer, features, states), lengths, readout=readout)
 
 
 def run_simple_rnn(
@@ -101,7 +103,12 @@ def advance_layer(
     with torch.autocast(features_t.device.type, enabled=False):
         features_t = features_t.to(layer.get_parameter("weight_ih_l0").dtype)
         after = _call(layer, features_t[:, None], states)[1]
-        return after[0], after
+        return _read(layer, features_t, after[0]), after
+
+
+def _read(layer: nn.Module, features: Tensor, states: Tensor) -> Tensor:
+    """What the linear layer reads of steps: their states, but for lru."""
+    return layer.read(features, states) if isinstance(layer, Lru) else states
 
 
 def real_steps(lengths: Tensor, num_steps: int) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pipeline.choices import check_choice
 from pipeline.numbers import hold_floats
 
-Cell = Literal["simple", "lstm", "gru", "min-gru", "co-rnn", "none"]
+Cell = Literal["simple", "lstm", "gru", "min-gru", "co-rnn", "lru", "none"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ CELLS: dict[Cell, CellSizes] = {
     "gru": CellSizes(3, 3, (1,)),
     "min-gru": CellSizes(2, 0, (1,)),
     "co-rnn": CellSizes(1, 2, (1, 1)),
+    "lru": CellSizes(3, 2, (2,)),  # complex numbers count twice
     "none": CellSizes(0, 0, ()),
 }
 
@@ -67,9 +68,10 @@ NETS: dict[str, NetKind] = {
     "lstm": NetKind("lstm"),
     "gru": NetKind("gru"),
     # Not in the paper; `cells.py` says what is taken. minGRU: Feng et al. 2024, arXiv:2410.01201;
-    # coRNN: Rusch & Mishra 2021, arXiv:2010.00951.
+    # coRNN: Rusch & Mishra 2021, arXiv:2010.00951; LRU: Orvieto et al. 2023, arXiv:2303.06349.
     "min-gru": NetKind("min-gru"),
     "co-rnn": NetKind("co-rnn"),
+    "lru": NetKind("lru"),
     "mean-pool": NetKind("none"),
 }
 

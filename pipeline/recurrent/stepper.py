@@ -19,8 +19,9 @@ class StepState:
     """What a net remembers of one sequence, as arrays; components it does not have are empty.
 
     The state of B sequences in tensors is the classifier's `NetState`, of the same components.
-    `hidden` (H,); `cell` (H,), an lstm's c or co-rnn's speeds; `mean` of what is read so far, (H,)
-    or, for mean-pool, (D,), float64: after a day's frames float32 would no longer notice a step.
+    `hidden` (H,), or (2H,) for lru; `cell` (H,), an lstm's c or co-rnn's speeds; `mean` of what is
+    read so far, (H,) or, for mean-pool, (D,), float64: after a day's frames float32 would no longer
+    notice a step.
     """
 
     hidden: Floats
