@@ -58,7 +58,8 @@ def test_gradients_reach_every_weight_and_are_those_of_differences(name: str) ->
     trained = {key: weights for key, weights in net.named_parameters() if weights.requires_grad}
 
     def loss() -> Tensor:
-        return net(features, lengths).square().sum()
+        outputs: Tensor = net(features, lengths)
+        return outputs.square().sum()
 
     gradients = torch.autograd.grad(loss(), list(trained.values()))
     for (key, weights), gradient in zip(trained.items(), gradients, strict=True):

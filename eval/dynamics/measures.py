@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pipeline.recurrent.classifier import SequenceNet
-from pipeline.recurrent.kept import KeptRnn
+from pipeline.recurrent.kept import KeptRnn, recurrent_matrix
 from pipeline.recurrent.layers import SIMPLE, real_steps
 
 # Eigenvalues of a 2-unit net, Talathi & Vartak 2015, figure 2; its schematic has no numbers, so all
@@ -75,7 +75,7 @@ def jacobian_norms(
     """
     _check_steps_back(steps_back, lengths)
     net, layer = _prepare_simple(net)
-    weight = layer.weight_hh_l0.detach()
+    weight = recurrent_matrix(layer).detach()
     hidden = hidden_states(net, features)
     slopes = _slopes(layer, hidden)
     product = torch.eye(len(weight), dtype=weight.dtype).expand(len(lengths), -1, -1)
@@ -95,7 +95,7 @@ def jacobian_radii(net: SequenceNet, features: Tensor, *, lengths: Tensor) -> Te
     Raises ValueError for nets that are not simple.
     """
     net, layer = _prepare_simple(net)
-    weight = layer.weight_hh_l0.detach()
+    weight = recurrent_matrix(layer).detach()
     slopes = _slopes(layer, hidden_states(net, features))
     jacobians = slopes[torch.arange(len(lengths)), lengths - 1][:, :, None] * weight  # (B, H, H)
     radii: Tensor = torch.linalg.eigvals(jacobians).abs().amax(dim=1)

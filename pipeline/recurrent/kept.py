@@ -70,6 +70,12 @@ def start_weights(kind: NetKind, matrix: Tensor) -> dict[str, Tensor]:
     return _START[kind.kept](matrix)
 
 
+def recurrent_matrix(layer: nn.RNN | KeptRnn) -> Tensor:
+    """W_hh (H, H) as the layer computes with it, on autograd's tape."""
+    matrix: Tensor = getattr(layer, _MATRIX)
+    return matrix
+
+
 def plain_weights(net: nn.Module) -> dict[str, Tensor]:
     """The state dict of a net with the matrices that it computes with, by nn.RNN's names."""
     weights = {name: w for name, w in net.state_dict().items() if "parametrizations." not in name}

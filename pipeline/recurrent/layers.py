@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.recurrent import fused
 from pipeline.recurrent.cells import CoRnn, Lru, MinGru
-from pipeline.recurrent.kept import KeptRnn
+from pipeline.recurrent.kept import KeptRnn, recurrent_matrix
 from pipeline.recurrent.spec import Cell, NetKind, NetSpec
 
 SIMPLE = (nn.RNN, KeptRnn)
@@ -88,7 +88,7 @@ def _run_kernel(
         features,
         lengths,
         layer.get_parameter("weight_ih_l0"),
-        layer.weight_hh_l0,
+        recurrent_matrix(layer),
         layer.get_parameter("bias_ih_l0") + layer.get_parameter("bias_hh_l0"),
         h0,
         nonlinearity="tanh" if layer.nonlinearity == "tanh" else "relu",
