@@ -39,7 +39,7 @@ def step_tanh(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
 
 
 def step_ind_rnn(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
-    """Li et al. 2018, eq. 2."""
+    """Li et al. 2018: h = relu(W x + u ⊙ h + b)."""
     h = relu(sum_inputs(w, x_t) + w["parametrizations.weight_hh_l0.original"] * states[0])
     return h, [h]
 
@@ -88,7 +88,7 @@ def step_co_rnn(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
 
 
 def step_lru(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
-    """Orvieto et al. 2023, eqs. 5 and 6: y = Re(C m) + D x, here with ReLU and a bias."""
+    """Orvieto et al. 2023, section 3: y = Re(C m) + D x, here with ReLU and a bias."""
     half = len(states[0]) // 2
     turned = np.exp(-np.exp(w["log_decay"]) + 1j * np.exp(w["log_phase"]))
     b = w["to_memory"][:half] + 1j * w["to_memory"][half:]

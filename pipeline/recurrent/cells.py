@@ -86,7 +86,7 @@ class CoRnn(nn.Module):
 class Lru(nn.Module):
     """m = λ m' + γ (B x), m complex; what is read is relu(W x + Re(C m) + b).
 
-    Orvieto et al. 2023, eq. 6 and section 3.4: λ = exp(-exp(ν) + i exp(θ)), |λ| < 1 whatever is
+    Orvieto et al. 2023, section 3: λ = exp(-exp(ν) + i exp(θ)), |λ| < 1 whatever is
     learned, on a ring of radii at the start; γ, also learned, sets each unit's power to that of the
     input. One layer: their block's gated linear unit, its norm and the layers below are left out,
     ReLU stands for them, and W, (H, D) with a bias, for their D, which has a number a unit.
