@@ -67,10 +67,11 @@ class Trial:
 class Reading:
     """A way to read what a paper leaves open, other than the default one.
 
-    It changes trials of `protocols`: their nets by `nets`, and adds `settings` for the nets that
-    these act on, all but those of `without`.
+    `name` is for tables, `title` says it in full. It changes trials of `protocols`: their nets by
+    `nets`, and adds `settings` for the nets that these act on, all but those of `without`.
     """
 
+    name: str
     title: str
     protocols: tuple[str, ...]
     settings: tuple[str, ...] = ()

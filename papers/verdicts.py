@@ -113,7 +113,7 @@ def decide(quantities: Sequence[Quantity], *, missing: str = "") -> Verdict:
         return Verdict("cannot be tested here", missing, known)
     against = [q for q in known if q.contradicts(num_quantities=len(known))]
     if against:
-        more = f" and {len(against) - 1} more" if len(against) > 1 else ""
+        more = f"; {len(against) - 1} more like it" if len(against) > 1 else ""
         return Verdict("fails", f"{against[0]}{more}", known)
     open_ = [q for q in known if not q.bears_out()]
     if not open_:

@@ -143,4 +143,4 @@ def test_a_reading_changes_the_trials_it_is_about_and_no_others() -> None:
     assert shifted.apply(Trial("addition", "irnn", 150)) == Trial("addition", "irnn", 150)
     assert READINGS["bytes"].apply(addition) == addition
     assert READINGS["hidden"].apply(lstm) == lstm
-    assert Reading("", ("ucf101",), ("a=1",)).apply(lstm).settings == (*BEST, "a=1")
+    assert Reading("", "", ("ucf101",), ("a=1",)).apply(lstm).settings == (*BEST, "a=1")

@@ -96,21 +96,26 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 _MNIST = ("mnist-np-rnn", "mnist-irnn", "permuted-mnist")
 READINGS: Mapping[str, Reading] = {
     "hidden": Reading(
+        "N = H",
         "the N of eq. 10 is the hidden size, not the input's",
         ("addition", "multiplication", "ucf101", *_MNIST),
         ("model.input_scale=hidden",),
         without=("lstm", "mean-pool"),
     ),
     "shifted": Reading(
+        "A + I",
         "np-RNN starts from (A + I) over its largest eigenvalue, as programs that cite the paper's "
         "third version have it, not from A",
         ("addition", "multiplication", "ucf101", *_MNIST),
         nets={"np-rnn": "shifted-np-rnn"},
     ),
     "mean": Reading(
+        "mean loss",
         "the loss of a batch is the mean of its sequences', not their sum",
         ("multiplication", *_MNIST),
         ("trainer.loss_over_batch=mean",),
     ),
-    "bytes": Reading("pixels are from 0 to 255, not to 1", _MNIST, ("task.pixels=bytes",)),
+    "bytes": Reading(
+        "pixels to 255", "pixels are from 0 to 255, not to 1", _MNIST, ("task.pixels=bytes",)
+    ),
 }

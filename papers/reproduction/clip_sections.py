@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.report.pictures import draw_heat_map
-from papers.book import Experiment
+from papers.book import Experiment, Trial
 from papers.np_rnn.claims import NEAR_BEST, find_best, find_tested, measure_breadth
 from papers.np_rnn.protocols import TABLE_3
 from papers.np_rnn.trials import DROPOUTS, LEARNING_RATES, grid_trial
@@ -26,7 +26,7 @@ def make_ucf101_table(name: str, experiment: Experiment, found: Found) -> Sectio
     for net, printed in TABLE_3.items():
         tested = find_tested(scores, net)
         best = {seed: find_best(scores, net, seed) for seed in tested}
-        chosen = [", ".join(t.settings) for t in best.values() if t is not None]
+        chosen = [_describe(trial) for trial in best.values() if trial is not None]
         val = [scores.validation(t)[seed] for seed, t in best.items() if t is not None]
         rows.append(
             (
@@ -45,6 +45,11 @@ def make_ucf101_table(name: str, experiment: Experiment, found: Found) -> Sectio
         "paper, validation", "paper, test",
     )  # fmt: skip
     return Section(name, experiment.title, (), (Table(headers, tuple(rows)),), _say_clips(found))
+
+
+def _describe(trial: Trial) -> str:
+    """`lr 1e-3, dropout 0.5`."""
+    return ", ".join(s.split(".", 1)[1].replace("=", " ") for s in trial.settings)
 
 
 def make_grids(name: str, experiment: Experiment, found: Found) -> Section:

@@ -123,6 +123,11 @@ def write_results(lines: Sequence[Line], *, budget: float = 1.0, clips: str = ""
     ]
     for name, paper in PAPERS.items():
         parts.append(f"## {name}: {paper.title} ({paper.citation})")
+        parts.append(
+            "Readings of what it leaves open: "
+            + "; ".join(f"*{r.name}*: {r.title}" for r in paper.readings.values())
+            + "."
+        )
         parts.append("\n".join(_write_verdict(paper, judged) for judged in judge(paper, found)))
         for section in make_sections(name, found, lines):
             if section.tables:
@@ -137,7 +142,7 @@ def write_results(lines: Sequence[Line], *, budget: float = 1.0, clips: str = ""
 def _write_verdict(paper: Paper, judged: Judged) -> str:
     own = f"- **{judged.verdict.state}**: {judged.claim.sentence}. {judged.verdict.because}"
     under = [
-        f"  - **{verdict.state}** if {paper.readings[name].title}: {verdict.because}"
+        f"  - **{verdict.state}** under {paper.readings[name].name}: {verdict.because}"
         for name, verdict in judged.under.items()
     ]
     return "\n".join([own, *under])

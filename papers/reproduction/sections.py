@@ -75,7 +75,7 @@ def make_bars(
     rows = [(net, *(write_seeds(found.of(t)) for t in trials[net])) for net in nets]
     for reading in readings.values():
         rows += [
-            (f"{net}, if {reading.title}", *(write_seeds(found.of(t)) for t in changed))
+            (f"{net}, {reading.name}", *(write_seeds(found.of(t)) for t in changed))
             for net in nets
             if (changed := _change(trials[net], reading)) and any(map(found.of, changed))
         ]
@@ -135,7 +135,7 @@ def make_mnist_table(
         for reading in readings.values():
             other = reading.apply(trial)
             if other != trial and (lines := found.of(other)):
-                rows.append((f"{_describe(trial)}, if {reading.title}", "", write_seeds(lines)))
+                rows.append((f"{_describe(trial)}, {reading.name}", "", write_seeds(lines)))
     table = Table(("net, epochs", "paper", "ours, test accuracy"), tuple(rows))
     return Section(name, experiment.title, (), (table,), (f"Floor: {FLOORS['mnist']}.",))
 
