@@ -125,6 +125,8 @@ def outputs_by_hand(net: SequenceNet, x: Array) -> Array:
     steps = np.stack(read)
     if net.spec.name == "mean-pool" or net.spec.readout == "mean":
         steps = steps.mean(axis=0)
+    elif net.spec.readout == "last-and-mean":
+        steps = np.concatenate([steps[-1], x.mean(axis=0)])
     elif net.spec.readout == "last":
         steps = steps[-1]
     return np.asarray(steps @ weights["readout.weight"].T + weights["readout.bias"])

@@ -44,7 +44,7 @@ def draw_batch(seed: int, *, batch: int = 4, steps: int = 9) -> tuple[Tensor, Te
 
 
 def readouts(name: str) -> list[str]:
-    return ["last"] if name == "mean-pool" else ["last", "mean", "all"]
+    return ["last"] if name == "mean-pool" else ["last", "mean", "last-and-mean", "all"]
 
 
 def initial_states(name: str) -> list[str]:
@@ -133,6 +133,46 @@ def test_parameters_and_multiply_adds_are_counted(name: str) -> None:
     assert num_parameters(build_net(learned, seed=0)) == parameters + extra
     assert multiply_adds_per_step(spec) == multiply_adds
     assert multiply_adds_per_step(replace(spec, readout="all")) == multiply_adds + 30
+    beside = replace(spec, readout="last-and-mean")
+    assert num_parameters(build_net(beside, seed=0)) == parameters + 3 * 7
+    assert multiply_adds_per_step(beside) == multiply_adds
+
+
+def test_last_and_mean_cost_np_rnn_less_than_a_tenth_more_parameters_on_the_sample() -> None:
+    last = NetSpec("np-rnn", input_size=1024, num_outputs=11)
+    nets = [build_net(replace(last, readout=r), seed=0) for r in ("last", "last-and-mean")]
+    before, after = map(num_parameters, nets)
+    assert (before, after) == (113_611, 124_875)
+    assert after < 1.1 * before
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_with_last_and_mean_a_net_that_ignores_its_states_is_mean_pool(name: str) -> None:
+    net = make_net(name, readout="last-and-mean")
+    pool = make_net("mean-pool", seed=1)
+    with torch.no_grad():
+        net.readout.weight[:, :5] = 0
+        net.readout.weight[:, 5:] = pool.readout.weight
+        net.readout.bias.copy_(pool.readout.bias)
+        found, expected = (n(*draw_batch(5)) for n in (net, pool))
+    torch.testing.assert_close(found, expected, atol=CLOSE, rtol=CLOSE)
+
+
+def test_with_last_and_mean_a_sequence_in_training_reads_one_of_them_doubled() -> None:
+    net = make_net("np-rnn", readout="last-and-mean", dropout=0.0)
+    seen: list[Tensor] = []
+    net.readout.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    features, lengths = draw_batch(6, batch=600)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for is_training in (False, True):
+            net.train(is_training)(features, lengths)
+    both, one = seen
+    reads_state = (one[:, 5:] == 0).all(dim=1)
+    assert torch.equal(one[reads_state, :5], 2 * both[reads_state, :5])
+    assert torch.equal(one[~reads_state, 5:], 2 * both[~reads_state, 5:])
+    assert not one[~reads_state, :5].any()
+    assert float(reads_state.float().mean()) == pytest.approx(0.5, abs=0.07)
 
 
 def test_mean_pool_is_a_linear_layer() -> None:
@@ -237,7 +277,10 @@ def test_autocast_leaves_the_recurrence_in_float32(name: str) -> None:
         ({"hidden_size": 0}, "hidden_size is 0; expected a whole number of at least 1"),
         ({"input_size": 2.0}, "input_size is 2.0; expected a whole number"),
         ({"input_scale": "N"}, "model.input_scale: expected one of fan-in, hidden, found 'N'"),
-        ({"readout": "first"}, "model.readout: expected one of last, mean, all, found 'first'"),
+        (
+            {"readout": "first"},
+            "model.readout: expected one of last, mean, last-and-mean, all, found 'first'",
+        ),
         ({"dropout": 1.0}, r"dropout is 1.0; expected a share in \[0, 1\)"),
         ({"dropout": 0.0, "dropout_means": "kept"}, r"dropout is 0.0; expected .* \(0, 1\]"),
         ({"h0": "one"}, "model.h0: expected one of zero, learned, found 'one'"),
@@ -245,6 +288,10 @@ def test_autocast_leaves_the_recurrence_in_float32(name: str) -> None:
         ({"name": "gru", "input_scale": "hidden"}, "input_scale is 'hidden', which has no effect"),
         ({"name": "mean-pool", "hidden_size": 50}, "hidden_size is 50, which has no effect"),
         ({"name": "mean-pool", "h0": "learned"}, "h0 is 'learned', which has no effect"),
+        (
+            {"name": "mean-pool", "readout": "last-and-mean"},
+            "readout is 'last-and-mean', which has",
+        ),
         ({"name": "mean-pool", "readout": "all"}, "readout is 'all', which has no effect"),
     ],
 )

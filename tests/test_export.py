@@ -30,7 +30,7 @@ from eval.export.quantise import count_loss, quantise  # noqa: E402
 SPECS = [
     *(NetSpec(name, 6, 5) for name in NETS if name != "mean-pool"),
     *(
-        NetSpec(name, 6, 5, readout="mean", h0="learned")
+        NetSpec(name, 6, 5, readout=readout, h0="learned")
         for name in (
             "np-rnn",
             "np-tanh-rnn",
@@ -41,6 +41,7 @@ SPECS = [
             "co-rnn",
             "lru",
         )
+        for readout in ("mean", "last-and-mean")
     ),
     NetSpec("mean-pool", 6, 5),
 ]

@@ -25,12 +25,13 @@ from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.features import FeatureSpec
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NETS, NetSpec
+from pipeline.recurrent.spec import READOUTS as NET_READOUTS
 from pipeline.recurrent.stepper import Stepper
 from pipeline.runs import Provenance
 from pipeline.streaming import Streamer
 from pipeline.video import read_frames
 
-READOUTS = [(name, readout) for name in NETS for readout in ("last", "mean", "all")]
+READOUTS = [(name, readout) for name in NETS for readout in NET_READOUTS]
 READOUTS = [(n, r) for n, r in READOUTS if NETS[n].cell != "none" or r == "last"]
 
 
@@ -205,6 +206,7 @@ def test_one_number_kept_a_step_is_seen_as_growth() -> None:
     [
         ("np-rnn", "last"),
         ("np-rnn", "mean"),
+        ("np-rnn", "last-and-mean"),
         ("lstm", "all"),
         ("gru", "last"),
         ("mean-pool", "last"),

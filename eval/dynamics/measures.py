@@ -50,7 +50,9 @@ def gradient_norms(
     with torch.enable_grad():
         steps, states = _unroll(net, features.double())
         read = torch.stack(steps, dim=1)  # (B, T, H)
-        loss = net.readout(read[torch.arange(len(lengths)), lengths - 1]).sum()
+        # With readout last-and-mean the linear layer reads features too, after the state.
+        of_states = net.readout.weight[:, : net.spec.hidden_size]
+        loss = (read[torch.arange(len(lengths)), lengths - 1] @ of_states.T).sum()
     tensors = [tensor for state in states for tensor in state]
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     by_step = torch.stack(gradients, dim=1).reshape(len(lengths), len(states), -1)

@@ -37,15 +37,10 @@ Floats = NDArray[np.float32]
 Weights = Mapping[str, Floats]
 
 
-def reads_mean(spec: NetSpec) -> bool:
-    """Whether the linear layer reads a mean over time."""
-    return spec.kind.cell == "none" or spec.readout == "mean"
-
-
 def state_names(spec: NetSpec) -> tuple[str, ...]:
     """What the step takes and gives beside features and outputs: components of `NetState`."""
     recurrent = ("hidden", "cell")[: len(spec.state_sizes)]
-    return (*recurrent, "mean", "num_steps") if reads_mean(spec) else recurrent
+    return (*recurrent, "mean", "num_steps") if spec.mean_size else recurrent
 
 
 def next_name(state: str) -> str:
@@ -113,14 +108,15 @@ def build_step(net: SequenceNet) -> onnx.ModelProto:
     """features (batch, D) and the state -> outputs (batch, C) and the state after, `next_*`."""
     spec, weights, graph = net.spec, _arrays(net), _Graph()
     read = _step_cell(graph, spec, weights)
-    if reads_mean(spec):
-        read = _step_mean(graph, read)
+    if spec.mean_size:
+        mean = _step_mean(graph, "features" if spec.reads_mean_features else read)
+        read = _join(graph, spec, read, mean)
     outputs = graph.linear(read, "readout", weights["readout.weight"], weights["readout.bias"])
     graph.add("Identity", outputs, name="outputs")
     sizes = zip(("hidden", "cell"), spec.state_sizes, strict=False)
     shapes = {
         **{name: (TensorProto.FLOAT, ("batch", size)) for name, size in sizes},
-        "mean": (TensorProto.FLOAT, ("batch", net.width)),
+        "mean": (TensorProto.FLOAT, ("batch", spec.mean_size)),
         "num_steps": (TensorProto.INT64, ("batch",)),
     }
     features = {"features": (TensorProto.FLOAT, ("batch", spec.input_size))}
@@ -213,6 +209,13 @@ _OWN_STEPS: dict[Cell, Callable[[_Graph, Weights, str, str], str]] = {
 }
 
 
+def _join(graph: _Graph, spec: NetSpec, last: str, mean: str) -> str:
+    """The mean, after the last state where the net reads both."""
+    if spec.readout != "last-and-mean":
+        return mean
+    return graph.add("Concat", last, mean, axis=1)
+
+
 def _step_mean(graph: _Graph, read: str) -> str:
     one = graph.constant("one", np.array(1, np.int64))
     count = graph.add("Add", "num_steps", one, name=next_name("num_steps"))
@@ -226,7 +229,10 @@ def build_whole(net: SequenceNet) -> onnx.ModelProto:
     """features (batch, time, D) and lengths (batch,) -> outputs (batch, C); padding has no say."""
     spec, weights, graph = net.spec, _arrays(net), _Graph()
     states, last = _run_cell(graph, spec, weights)
-    read = _mean_over_time(graph, states) if reads_mean(spec) else last
+    read = last
+    if spec.mean_size:
+        mean = _mean_over_time(graph, "features" if spec.reads_mean_features else states)
+        read = _join(graph, spec, last, mean)
     outputs = graph.linear(read, "readout", weights["readout.weight"], weights["readout.bias"])
     graph.add("Identity", outputs, name="outputs")
     return graph.build(

@@ -30,8 +30,8 @@ class NetState(NamedTuple):
 
     The numpy state of one sequence is the stepper's `StepState`, of the same components.
     `hidden` (B, H), or (B, 2H) for lru: the real parts, then the imaginary ones; `cell` (B, H), an
-    lstm's c or co-rnn's speeds; `mean` of what is read so far: (B, H), or (B, D) for mean-pool;
-    `num_steps` (B,) int64.
+    lstm's c or co-rnn's speeds; `mean` so far of what is read of steps, (B, H), or of the features,
+    (B, D), for mean-pool and readout `last-and-mean`; `num_steps` (B,) int64.
     """
 
     hidden: Tensor
@@ -51,13 +51,12 @@ class SequenceNet(nn.Module):
         super().__init__()
         self.spec = spec
         self.recurrent = make_layer(spec)
-        self.width = spec.input_size if self.recurrent is None else spec.hidden_size
         learned = spec.state_sizes if spec.h0 == "learned" else ()
         self.start = nn.ParameterList(  # h_0, and c_0 where there is one
             nn.Parameter(torch.zeros(size)) for size in learned
         )
         self.dropout = nn.Dropout(spec.dropped_share)
-        self.readout = nn.Linear(self.width, spec.num_outputs)
+        self.readout = nn.Linear(spec.read_size, spec.num_outputs)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Outputs (B, C) of `features` (B, T, D) with `lengths` (B,) int64 real steps, in [1, T].
@@ -72,23 +71,43 @@ class SequenceNet(nn.Module):
         return outputs.masked_fill(~real_steps(lengths, features.shape[1])[:, :, None], 0)
 
     def _summarize(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """What the linear layer reads: (B, H), (B, T, H), or (B, D) for mean-pool."""
+        """What the linear layer reads: (B, `read_size`), or (B, T, H) for readout `all`."""
         if self.recurrent is None:
-            return mean_over_real_steps(features.to(self.readout.weight.dtype), lengths)
+            return self._average(features, lengths)
         states = run_layer(
             self.recurrent,
             features,
             lengths=lengths,
             start=self._start_states(len(features)),
-            readout="last" if self.spec.readout == "last" else "all",
+            readout="all" if self.spec.readout in ("mean", "all") else "last",
         )
-        return mean_over_real_steps(states, lengths) if self.spec.readout == "mean" else states
+        if self.spec.readout == "mean":
+            return mean_over_real_steps(states, lengths)
+        if self.spec.readout == "last-and-mean":
+            return self._join(states, self._average(features, lengths))
+        return states
+
+    def _average(self, features: Tensor, lengths: Tensor) -> Tensor:
+        return mean_over_real_steps(features.to(self.readout.weight.dtype), lengths)
+
+    def _join(self, state: Tensor, mean: Tensor) -> Tensor:
+        """(B, H + D): state and mean; in training one of them, drawn for each sequence, doubled.
+
+        Trained at once, the state fits the training clips first, and the mean learns no more. So
+        each learns to answer alone, and together their outputs are the average of two nets.
+        """
+        both = torch.cat([state, mean], dim=1)
+        if not self.training:
+            return both
+        reads_state = torch.rand(len(both), 1, device=both.device) < 0.5
+        is_state = torch.arange(both.shape[1], device=both.device) < self.spec.hidden_size
+        return 2 * both * (reads_state == is_state)
 
     def initial_state(self, batch_size: int) -> NetState:
         """The state before the first step of `batch_size` sequences."""
         empty = self.readout.weight.new_zeros(batch_size, 0)
         hidden, cell, *_ = (*self._start_states(batch_size), empty, empty)
-        mean = empty.new_zeros(batch_size, self.width) if self._reads_mean else empty
+        mean = empty.new_zeros(batch_size, self.spec.mean_size)
         num_steps = torch.zeros(batch_size, dtype=torch.int64, device=empty.device)
         return NetState(hidden, cell, mean, num_steps)
 
@@ -98,27 +117,28 @@ class SequenceNet(nn.Module):
         They equal `forward`'s outputs of the sequences cut at this step.
         """
         step, state = self.advance(features_t, state)
-        summary = state.mean if self._reads_mean else step
-        return self.readout(self.dropout(summary)), state
+        return self.readout(self.dropout(self._read(step, state.mean))), state
+
+    def _read(self, step: Tensor, mean: Tensor) -> Tensor:
+        """What the linear layer reads after a step: (B, `read_size`)."""
+        if self.spec.mean_size == 0:
+            return step
+        return self._join(step, mean) if self.spec.readout == "last-and-mean" else mean
 
     def advance(self, features_t: Tensor, state: NetState) -> tuple[Tensor, NetState]:
         """What there is to read of one more step, `features_t` (B, D), and the state after it."""
         num_steps = state.num_steps + 1
-        if self.recurrent is None:
-            hidden, cell = state.hidden, state.cell
-            read = features_t.to(state.mean.dtype)
-        else:
-            before = (state.hidden, state.cell)[: len(self.spec.state_sizes)]
+        hidden, cell = state.hidden, state.cell
+        read = features_t = features_t.to(self.readout.weight.dtype)
+        if self.recurrent is not None:
+            before = (hidden, cell)[: len(self.spec.state_sizes)]
             read, after = advance_layer(self.recurrent, features_t, states=before)
-            hidden, cell = (*after, state.cell)[:2]
-        if not self._reads_mean:
+            hidden, cell = (*after, cell)[:2]
+        if self.spec.mean_size == 0:
             return read, NetState(hidden, cell, state.mean, num_steps)
-        mean = state.mean + (read - state.mean) / num_steps[:, None]
+        new = features_t if self.spec.reads_mean_features else read
+        mean = state.mean + (new - state.mean) / num_steps[:, None]
         return read, NetState(hidden, cell, mean, num_steps)
-
-    @property
-    def _reads_mean(self) -> bool:
-        return self.recurrent is None or self.spec.readout == "mean"
 
     def _start_states(self, batch_size: int) -> tuple[Tensor, ...]:
         if self.spec.h0 == "learned":
@@ -157,7 +177,7 @@ def _draw_weights(net: SequenceNet, generator: Generator) -> dict[str, Tensor]:
         weights["recurrent.weight_ih_l0"] = input_weights(
             spec.hidden_size, spec.input_size, generator, scale=spec.input_scale
         )
-    weights["readout.weight"] = readout_weights(net.readout.out_features, net.width, generator)
+    weights["readout.weight"] = readout_weights(spec.num_outputs, spec.read_size, generator)
     if spec.kind.recurrent_matrix:
         draw_matrix = RECURRENT_MATRICES[spec.kind.recurrent_matrix]
         start = start_weights(spec.kind, draw_matrix(spec.hidden_size, generator))

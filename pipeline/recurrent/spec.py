@@ -76,7 +76,7 @@ NETS: dict[str, NetKind] = {
 }
 
 INPUT_SCALES = ("fan-in", "hidden")
-READOUTS = ("last", "mean", "all")
+READOUTS = ("last", "mean", "last-and-mean", "all")
 DROPOUT_MEANINGS = ("dropped", "kept")
 INITIAL_STATES = ("zero", "learned")
 
@@ -98,7 +98,9 @@ class NetSpec:
     `name`: a key of NETS. `input_size` D, `num_outputs` C, `hidden_size` H.
     `input_scale`: the N of eq. 10 is the input's size (`fan-in`) or the hidden one (`hidden`).
     `readout`: what the linear layer reads, the `last` real step's state, the `mean` of the states
-    over the real steps, or `all` steps one by one; mean-pool has no choice, and reads the mean.
+    over the real steps, `last-and-mean`, the last state and the mean of the features beside it (in
+    training one of the two, drawn), or `all` steps one by one; mean-pool has no choice, and reads
+    the mean of the features.
     `dropout`: in training, the share of hidden units that are `dropout_means` (dropped or kept).
     `forget_bias`: of an lstm's forget gate at the start. `h0`: the state before the first step.
     A field without effect on the named net must stand at its default.
@@ -146,6 +148,24 @@ class NetSpec:
     def state_sizes(self) -> tuple[int, ...]:
         """Widths of the vectors that pass from step to step: h, an lstm's c, co-rnn's speeds."""
         return tuple(width * self.hidden_size for width in CELLS[self.kind.cell].states)
+
+    @property
+    def reads_mean_features(self) -> bool:
+        """Whether the linear layer reads the mean of the features, alone or beside the state."""
+        return self.kind.cell == "none" or self.readout == "last-and-mean"
+
+    @property
+    def mean_size(self) -> int:
+        """The size of the mean over steps that the linear layer reads; 0 where it reads none."""
+        if self.reads_mean_features:
+            return self.input_size
+        return self.hidden_size if self.readout == "mean" else 0
+
+    @property
+    def read_size(self) -> int:
+        """How many numbers the linear layer reads."""
+        has_state = self.kind.cell != "none" and self.readout != "mean"
+        return self.mean_size + (self.hidden_size if has_state else 0)
 
     def _check_unused_fields(self) -> None:
         for field in fields(self):

@@ -19,9 +19,9 @@ class StepState:
     """What a net remembers of one sequence, as arrays; components it does not have are empty.
 
     The state of B sequences in tensors is the classifier's `NetState`, of the same components.
-    `hidden` (H,), or (2H,) for lru; `cell` (H,), an lstm's c or co-rnn's speeds; `mean` of what is
-    read so far, (H,) or, for mean-pool, (D,), float64: after a day's frames float32 would no longer
-    notice a step.
+    `hidden` (H,), or (2H,) for lru; `cell` (H,), an lstm's c or co-rnn's speeds; `mean` so far of
+    what is read of steps, (H,), or of the features, (D,), for mean-pool and readout
+    `last-and-mean`, float64: after a day's frames float32 would no longer notice a step.
     """
 
     hidden: Floats
@@ -56,8 +56,6 @@ class Stepper:
         }
         self._readout = np.ascontiguousarray(weights["readout.weight"])
         self._readout_bias = weights["readout.bias"]
-        self._reads_mean = net.recurrent is None or self.spec.readout == "mean"
-        self._width = net.width
         learned = [weights[f"start.{place}"] for place in range(len(net.start))]
         zeros = [np.zeros(size, np.float32) for size in self.spec.state_sizes]
         self._start: list[Floats] = learned or zeros
@@ -69,16 +67,19 @@ class Stepper:
         """The state before the first step."""
         none = np.zeros(0, np.float32)
         hidden, cell, *_ = (*self._start, none, none)
-        mean = np.zeros(self._width if self._reads_mean else 0, np.float64)
+        mean = np.zeros(self.spec.mean_size, np.float64)
         return StepState(hidden, cell, mean, 0)
 
     def step(self, features: NDArray[Any], state: StepState) -> tuple[Floats, StepState]:
         """Outputs (C,) after one more step, `features` (D,), and the state after it."""
         features = features.astype(np.float32, copy=False)
-        read, hidden, cell = self._advance(features, state.hidden, state.cell)
-        num_steps, mean = state.num_steps + 1, state.mean
-        if self._reads_mean:
-            mean = mean + (read - mean) / num_steps
+        last, hidden, cell = self._advance(features, state.hidden, state.cell)
+        num_steps, mean, read = state.num_steps + 1, state.mean, last
+        if self.spec.mean_size:
+            new = features if self.spec.reads_mean_features else last
+            mean = mean + (new - mean) / num_steps
             read = mean.astype(np.float32)
+        if self.spec.readout == "last-and-mean":
+            read = np.concatenate((last, read))
         outputs: Floats = self._readout @ read + self._readout_bias
         return outputs, StepState(hidden, cell, mean, num_steps)
