@@ -15,7 +15,11 @@ import yaml
 
 from eval.predictions.predict import PartReader
 from pipeline import files
+from pipeline.features import FeatureSpec
+from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import (
+    BatchSpec,
+    OptimizerSpec,
     Place,
     Run,
     RunConfig,
@@ -27,6 +31,7 @@ from pipeline.runs import (
     is_run,
     load_run,
 )
+from pipeline.tasks import Origin
 from pipeline.versions import name_processor
 from tests.tiny_runs import toy_section, write_run, write_store, write_toy_run
 
@@ -81,6 +86,27 @@ def test_a_whole_number_is_the_same_setting_as_its_float(run: Run) -> None:
     )
     assert same.digest() == floats.digest()
     assert same.to_dict() == floats.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("net", "digest"),
+    [("np-rnn", "2b1ff71c"), ("lstm", "e37551f8"), ("mean-pool", "223d96ac")],
+)
+def test_the_digest_of_a_config_is_that_of_every_earlier_version(net: str, digest: str) -> None:
+    """A run that was begun is found, and goes on, by it: a new field must not stand in it."""
+    config = RunConfig(
+        seed=0,
+        budget=1.0,
+        task=TaskConfig.make("clips", {"split": "draw"}),
+        split_digest="",
+        origin=Origin(FeatureSpec("b", 4)),
+        labels=("a", "b"),
+        net=NetSpec(net, 4, 2),
+        optimizer=OptimizerSpec("sgd", 1e-3, None, None),
+        schedule=ScheduleSpec((1,), None),
+        batch=BatchSpec(1, "mean", "last", "32-true"),
+    )
+    assert config.digest() == digest
 
 
 def test_versions_of_the_extraction_are_told_and_are_no_part_of_the_identity(run: Run) -> None:
