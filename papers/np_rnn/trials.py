@@ -35,6 +35,13 @@ ALL_NETS = (
 """Every net of this program: those that the paper does not have are controls, or of today."""
 
 
+def _read_otherwise(trial: Trial) -> tuple[Trial, ...]:
+    """The trial, and what the same net gives if its linear layer reads more than the last state."""
+    readouts = ("model.readout=mean", "model.readout=last-and-mean")
+    more = (Trial(trial.protocol, trial.net, None, (*trial.settings, r)) for r in readouts)
+    return trial, *more
+
+
 def _search_mnist() -> tuple[Trial, ...]:
     """{A, A + I} × pixels × loss × clip: the first is the protocol as it is read by default."""
     return tuple(
@@ -84,6 +91,15 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "order-of-frames": Experiment(
         "Is the order of the frames used? What nets lose on frames out of order",
         tuple(grid_trial(net, "1e-3", "0.5") for net in ALL_NETS),
+        is_ours=True,
+    ),
+    "readouts": Experiment(
+        "Does a recurrent net earn its place beside the average of the frames?",
+        (
+            grid_trial("mean-pool", "1e-3", "0.5"),
+            *_read_otherwise(grid_trial("np-rnn", "1e-3", "0.5")),
+            *_read_otherwise(Trial("arrow-of-time", "np-rnn")),
+        ),
         is_ours=True,
     ),
     "arrow-of-time": Experiment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ from papers.np_rnn.protocols import TABLE_3
 from papers.np_rnn.trials import DROPOUTS, LEARNING_RATES, grid_trial
 from papers.reproduction.cells import NUM_CLASSES
 from papers.reproduction.judge import Found, FoundScores
+from papers.reproduction.lines import Line
 from papers.reproduction.sections import NO_RUN, Section, Table, write_seeds
 
 _ORDERS = ("shuffled", "reversed", "first-half")
@@ -94,21 +96,8 @@ def _mean_grid(scores: FoundScores, net: str) -> NDArray[np.float64]:
 
 
 def make_order(name: str, experiment: Experiment, found: Found) -> Section:
-    """A row a net: its test score, and those on frames out of order."""
-    rows = []
-    for trial in experiment.trials:
-        lines = found.of(trial)
-        bounds = [(line.low, line.high) for line in lines if line.low is not None]
-        interval = (
-            f"{min(low for low, _ in bounds):.3f} to {max(high or 0 for _, high in bounds):.3f}"
-            if bounds
-            else ""
-        )
-        orders = {name: [dict(line.frames).get(name) for line in lines] for name in _ORDERS}
-        known = {name: [s for s in scores if s is not None] for name, scores in orders.items()}
-        means = (f"{np.mean(scores):.3f}" if scores else "" for scores in known.values())
-        note = "" if trial.net in TABLE_3 else "not in the paper"
-        rows.append((trial.net, write_seeds(lines), interval, *means, note))
+    """A row a trial: its test score, and those on frames out of order."""
+    rows = tuple(_describe_order(trial, found.of(trial)) for trial in experiment.trials)
     headers = ("net", "test accuracy", "interval over groups", *_ORDERS, "")
     notes = (
         "The interval reaches from the lowest to the highest end of the seeds' 95 % intervals over "
@@ -116,7 +105,23 @@ def make_order(name: str, experiment: Experiment, found: Found) -> Section:
         "tell clips forwards from backwards without it is to guess: one half.",
         *_say_clips(found),
     )
-    return Section(name, experiment.title, (), (Table(headers, tuple(rows)),), notes)
+    return Section(name, experiment.title, (), (Table(headers, rows),), notes)
+
+
+def _describe_order(trial: Trial, lines: Sequence[Line]) -> tuple[str, ...]:
+    lows = [line.low for line in lines if line.low is not None]
+    highs = [line.high for line in lines if line.high is not None]
+    interval = f"{min(lows):.3f} to {max(highs):.3f}" if lows else ""
+    disturbed = [dict(line.frames) for line in lines if line.frames]
+    means = (
+        f"{np.mean([scores[order] for scores in disturbed]):.3f}" if disturbed else ""
+        for order in _ORDERS
+    )
+    task = "" if trial.protocol == "ucf101" else f", {trial.protocol}"
+    readout = "".join(s for s in trial.settings if "readout" in s)
+    title = trial.net + task + readout.replace("model.readout=", ", reads ")
+    note = "" if trial.net in TABLE_3 and not readout else "not in the paper"
+    return (title, write_seeds(lines), interval, *means, note)
 
 
 def _say_clips(found: Found) -> tuple[str, ...]:
