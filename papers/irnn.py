@@ -115,7 +115,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "permuted-mnist": Experiment("MNIST with permuted pixels", tuple(_PERMUTED.values())),
 }
 READINGS: Mapping[str, Reading] = {
-    name: READINGS_OF_NP_RNN[name] for name in ("hidden", "mean", "bytes")
+    name: READINGS_OF_NP_RNN[name] for name in ("hidden", "mean", "bytes", "unclipped")
 }
 
 
@@ -156,7 +156,7 @@ RESULTS: Mapping[str, tuple[Claim, ...]] = {
             "MNIST pixel by pixel",
             source="second-hand",
             measure=_is_best_on_mnist,
-            readings=("hidden", "mean", "bytes"),
+            readings=("hidden", "mean", "bytes", "unclipped"),
         ),
     ),
     "words": (

@@ -134,4 +134,10 @@ READINGS: Mapping[str, Reading] = {
     "bytes": Reading(
         "pixels to 255", "pixels are from 0 to 255, not to 1", _MNIST, ("task.pixels=bytes",)
     ),
+    "unclipped": Reading(
+        "no clip",
+        "gradients are clipped for addition alone, where the paper says so, and not elsewhere",
+        ("multiplication", *_MNIST),
+        ("optimizer.clip=null",),
+    ),
 }
