@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench env
+.PHONY: demo test bench results env
 
 demo: env
 	$(BIN)/python -m demo
@@ -18,6 +18,11 @@ bench: env
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.extraction
+
+# JOIN: results or run folders that are to ship.
+results: env
+	$(BIN)/python -m papers np-rnn --page --results papers/results $(if $(JOIN),--join $(JOIN))
+	cp papers-output/RESULTS.md RESULTS.md
 
 env: $(VENV)/.ready
 
