@@ -303,7 +303,7 @@ def test_the_learning_rate_cools_between_phases() -> None:
         (["optimizer.clip_by=null"], "optimizer.clip_by: expected one of norm, value, found None"),
         (["trainer.keep=first"], "trainer.keep: expected one of best, last"),
         (["trainer.batch_size=0"], "trainer.batch_size: expected 1 or more"),
-        (["model.readout=middle"], "model.readout: expected one of last, mean, all"),
+        (["model.readout=middle"], "model.readout: expected one of last, mean, last-and-mean, all"),
         (["split=ucf"], "split=ucf: expected groups-split1, ucf101-split1"),
         (["features=nowhere"], "nowhere: expected a feature store"),
     ],
