@@ -154,11 +154,12 @@ def _list_cells(
     left = {cell.config.digest(): clock.seconds(cell) for cell in missing}
     table = [["experiment", "reading", "trials", "runs", "done", "a run", "left"]]
     for name, experiment in plan.experiments.items():
-        for reading in ("default", *plan.readings):
+        budget = experiment.budget * plan.budget
+        for reading in ("default", *([] if experiment.is_ours else plan.readings)):
             change = plan.readings[reading].apply if reading in plan.readings else None
             trials = {change(t) if change else t for t in experiment.trials}
             trials -= set(experiment.trials) if change else set()
-            own = [cell for cell in cells if cell.trial in trials]
+            own = [c for c in cells if c.trial in trials and c.config.budget == budget]
             if not trials:
                 continue
             seconds = [clock.seconds(cell) for cell in own]
