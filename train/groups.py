@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
 from typing import Any, Literal
 
 from hydra.core.config_store import ConfigStore
@@ -18,7 +17,6 @@ from train.experiments import PROTOCOLS
 _OF_NET = "of_net"
 
 
-@cache
 def register_groups() -> None:
     """Make `model=`, `task=` and `+experiment=` known to Hydra, and the values they compute."""
     for name, compute in _RESOLVERS.items():
