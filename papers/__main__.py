@@ -154,7 +154,7 @@ def _list_cells(
     left = {cell.config.digest(): clock.seconds(cell) for cell in missing}
     table = [["experiment", "reading", "trials", "runs", "done", "a run", "left"]]
     for name, experiment in plan.experiments.items():
-        budget = experiment.budget * plan.budget
+        budget = experiment.share(plan.budget)
         for reading in ("default", *([] if experiment.is_ours else plan.readings)):
             change = plan.readings[reading].apply if reading in plan.readings else None
             trials = {change(t) if change else t for t in experiment.trials}

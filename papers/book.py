@@ -101,6 +101,10 @@ class Experiment:
     budget: float = 1.0
     is_ours: bool = False
 
+    def share(self, budget: float) -> float:
+        """The share of the training that its trials take of a budget, as it is written."""
+        return float(f"{self.budget * budget:g}")
+
 
 class Scores(Interface):
     """What was found of trials; seeds that diverged count with a score of 0."""

@@ -302,10 +302,10 @@ def test_the_list_says_what_there_is_and_how_long_it_takes(
 
 def test_a_search_takes_its_share_of_the_training_and_no_readings() -> None:
     search = {"mnist-search": EXPERIMENTS["mnist-search"]}
-    plan = Plan(search, dict(READINGS), Data(), 1, 0.5)
+    plan = Plan(search, dict(READINGS), Data(), 1, 0.05)
     trials = list(plan.trials())
     assert len(trials) == 2 * 2 * 2 * 3
-    assert {(reading, budget) for reading, _, budget in trials} == {(DEFAULT, 0.05)}
+    assert {(reading, budget) for reading, _, budget in trials} == {(DEFAULT, 0.005)}
     default, best = search["mnist-search"].trials[0], search["mnist-search"].trials[5]
     lines = [
         make_line(default, test=0.2, budget=0.1, data="MNIST"),

@@ -158,7 +158,7 @@ class Plan:
                     changed = trial if reading is None else reading.apply(trial)
                     if (changed, experiment.budget) not in seen:
                         seen.add((changed, experiment.budget))
-                        yield name, changed, experiment.budget * self.budget
+                        yield name, changed, experiment.share(self.budget)
 
     def missing(self) -> dict[str, list[Trial]]:
         """The trials without data, by what is missing."""

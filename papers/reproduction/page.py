@@ -58,7 +58,7 @@ def _lines_of(paper: Paper, lines: Sequence[Line], found: Found) -> list[Line]:
     """The lines that the page is made from: the paper's trials under any reading, and searches."""
     own: dict[str, Line] = {}
     for experiment in paper.experiments.values():
-        known = find(lines, budget=experiment.budget * found.budget, clips=found.clips)
+        known = find(lines, budget=experiment.share(found.budget), clips=found.clips)
         trials = set(experiment.trials)
         trials |= {reading.apply(trial) for reading in paper.readings.values() for trial in trials}
         own |= {line.digest: line for trial in trials for line in known.of(trial)}
@@ -81,7 +81,7 @@ def make_sections(name: str, found: Found, lines: Sequence[Line]) -> list[Sectio
     for key, experiment in paper.experiments.items():
         task = experiment.trials[0].protocol
         if experiment.budget < 1:
-            tried = find(lines, budget=experiment.budget * found.budget)
+            tried = find(lines, budget=experiment.share(found.budget))
             sections.append(make.make_search(key, experiment, tried))
         elif experiment.is_ours:
             sections.append(on_clips.make_order(key, experiment, found))
