@@ -150,6 +150,25 @@ def test_a_training_stopped_and_resumed_equals_an_undisturbed_one(
         assert torch.equal(load_file(folder / "weights.safetensors")[name], tensor), name
 
 
+def test_a_stopped_training_goes_on_after_its_last_whole_epoch_not_after_its_best(
+    data: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose_config([*data, "schedule.phase_epochs=[9]", "optimizer.lr=0.3"])
+
+    def stop(self: EpochLog, trainer: Any, *_: Any) -> None:
+        if trainer.current_epoch == 7:
+            raise Kill
+
+    with monkeypatch.context() as context:
+        context.setattr(EpochLog, "on_train_batch_end", stop)
+        with pytest.raises(Kill):
+            train_run(config)
+    folder = train_run(config)
+    losses = [float(row["val_loss"]) for row in read_log(folder)]
+    assert min(losses) < min(losses[2:7]), "the best epoch must be an early one"
+    assert [s.first_epoch for s in load_run(folder).provenance.sessions] == [0, 7]
+
+
 def test_a_training_killed_at_the_command_line_ends_with_the_weights_of_an_undisturbed_one(
     tmp_path: Path, data: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,7 @@ def _fit(training: Training, folder: Path) -> None:
         block_batch_size=config.batch.batch_size if updates_per_step > 1 else None,
     )  # fmt: skip
     loaders = _make_loaders(training, train_set, val_set, updates_per_step)
-    trainer, checkpoint = _make_trainer(folder, training)
+    trainer, best_epoch = _make_trainer(folder, training)
     last = folder / "checkpoints" / "last.ckpt"
     ckpt_path = last if last.is_file() else None
     print(_announce(training, net, folder, train_set, updates_per_step), flush=True)
@@ -102,7 +102,7 @@ def _fit(training: Training, folder: Path) -> None:
         print(f"{folder}: {error}", file=sys.stderr)
         return
     if config.batch.keep == "best":
-        best = torch.load(checkpoint.best_model_path, weights_only=True)
+        best = torch.load(best_epoch.best_model_path, weights_only=True)
         module.load_state_dict(best["state_dict"])
     write_provenance(folder, replace(provenance, train_seconds=count_seconds(folder)))
     save_weights(folder, net)
@@ -158,11 +158,16 @@ def _make_loaders(
 
 
 def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCheckpoint]:
+    """The trainer, and what knows the epoch with the best validation loss."""
     compute = training.compute
-    checkpoint = ModelCheckpoint(
-        folder / "checkpoints", "best", monitor="val_loss",
-        save_on_train_epoch_end=True, save_last=True,
-        enable_version_counter=False,
+    # Two, as Lightning's save_last leaves out the epochs that are not the best so far. The last one
+    # is written last, so that it knows of the best of its epoch.
+    best, last = (
+        ModelCheckpoint(
+            folder / "checkpoints", name, monitor=monitor,
+            save_on_train_epoch_end=True, enable_version_counter=False,
+        )
+        for name, monitor in (("best", "val_loss"), ("last", None))
     )  # fmt: skip
     is_terminal = sys.stderr.isatty()
     trainer = pl.Trainer(
@@ -172,7 +177,8 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
         strategy=compute.strategy,
         precision=training.config.batch.precision,  # type: ignore[arg-type]
         callbacks=[
-            checkpoint,
+            best,
+            last,
             EpochLog(folder),
             TQDMProgressBar() if is_terminal else EpochLines(),
         ],
@@ -182,7 +188,7 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
-    return trainer, checkpoint
+    return trainer, best
 
 
 def _quieten_lightning() -> None:
