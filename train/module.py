@@ -127,12 +127,15 @@ class SequenceModule(pl.LightningModule):
         return losses.sum(dim=1) / (targets != NOT_SCORED).sum(dim=1)
 
     def _describe_divergence(self, loss: float) -> str:
+        clip = self._optimizer.clip
+        clipping = (
+            "optimizer.clip=10" if clip is None else f"a smaller optimizer.clip (now {clip:g})"
+        )
         return (
             f"Training diverged at update {self.num_updates} in epoch {self.current_epoch}: the "
             f"loss is {loss}; the gradient's norm one update before was "
             f"{self._gradient_norm:.4g}.\n"
-            f"Try a smaller optimizer.lr (now {self._optimizer.lr:g}) or a smaller optimizer.clip "
-            f"(now {self._optimizer.clip})."
+            f"Try a smaller optimizer.lr (now {self._optimizer.lr:g}) or {clipping}."
         )
 
     def configure_optimizers(self) -> Any:
