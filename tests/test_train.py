@@ -169,6 +169,12 @@ def test_a_stopped_training_goes_on_after_its_last_whole_epoch_not_after_its_bes
     assert [s.first_epoch for s in load_run(folder).provenance.sessions] == [0, 7]
 
 
+def test_a_training_that_is_refused_leaves_no_folder(data: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="readout"):
+        train_run(compose_config([*data, "model.readout=all"]))
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_a_training_killed_at_the_command_line_ends_with_the_weights_of_an_undisturbed_one(
     tmp_path: Path, data: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

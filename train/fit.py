@@ -30,6 +30,7 @@ from train.record import describe_training
 from train.training import Training, check_config, find_folder
 
 _VAL_BATCH_SIZE = 256
+_LOCK = ".lock"
 
 
 def train_run(config: Mapping[str, Any]) -> Path:
@@ -43,7 +44,7 @@ def train_run(config: Mapping[str, Any]) -> Path:
     folder = find_folder(Path(config["out"]), training.config)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / _LOCK, timeout=0):
             if _is_finished(folder):
                 return folder
             # Vanishing gradients become subnormal numbers, which are slow on a CPU.
@@ -53,7 +54,15 @@ def train_run(config: Mapping[str, Any]) -> Path:
         raise ValueError(f"{folder} is being trained by another process: wait for it.") from None
     finally:
         torch.set_flush_denormal(False)
+        _remove_if_nothing_began(folder)
     return folder
+
+
+def _remove_if_nothing_began(folder: Path) -> None:
+    """A training that was refused leaves no folder behind."""
+    if {path.name for path in folder.iterdir()} <= {_LOCK}:
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _is_finished(folder: Path) -> bool:
