@@ -250,6 +250,26 @@ def test_options_that_cannot_be_are_named(
     assert expected in capsys.readouterr().err
 
 
+def test_what_is_no_run_among_several_paths_is_passed_over_and_said(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    write_run(runs / "a", store)
+    write_run(runs / "grid" / "b", store, seed=1)
+    (runs / "refused").mkdir()
+    (runs / "multirun.yaml").write_text("x: 1")
+    paths = sorted(map(str, runs.iterdir()))
+    assert main(["--run", *paths, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert f"{runs / 'refused'} is no run, and was passed over.\n" in said.err
+    assert f"{runs / 'multirun.yaml'} is no run, and was passed over.\n" in said.err
+    assert f"passed over; for those below it give {runs / 'grid'}/*." in said.err
+    assert len(json.loads((tmp_path / "out" / "report.json").read_text())["rows"]) == 1
+    assert main(["--run", str(runs / "refused")]) == 2
+    assert main(["--run", str(runs / "refused"), str(runs / "grid")]) == 2
+    assert "expected run folders, found none among 2 paths" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [[], ["--latest"]])
 def test_the_newest_complete_run_is_taken_and_named(
     tmp_path: Path,

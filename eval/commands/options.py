@@ -85,9 +85,33 @@ def read_positive(text: str) -> int:
     return number
 
 
-def choose_runs(runs: Sequence[Path] | None) -> list[Path]:
-    """The runs that were named, or the newest complete one."""
-    return [*runs] if runs else [_choose_latest()]
+def choose_runs(paths: Sequence[Path] | None) -> list[Path]:
+    """The runs that were named, or the newest complete one.
+
+    Of several paths, as `runs/*` gives, those that are no run are said and passed over; one that is
+    named alone must be a run. Raises ValueError if none is left.
+    """
+    if not paths:
+        return [_choose_latest()]
+    if len(paths) == 1:
+        return [*paths]
+    from pipeline.runs import is_run
+
+    chosen = [path for path in paths if is_run(path)]
+    for path in paths:
+        if path not in chosen:
+            say(f"{path} is no run, and was passed over{_find_below(path)}.")
+    if not chosen:
+        raise ValueError(f"--run: expected run folders, found none among {len(paths)} paths.")
+    return chosen
+
+
+def _find_below(path: Path) -> str:
+    """How runs below a folder are given, or ""."""
+    from pipeline.runs import find_runs
+
+    has_runs = path.is_dir() and find_runs(path)
+    return f"; for those below it give {path}/*" if has_runs else ""
 
 
 def load_asked(options: argparse.Namespace) -> Classifier:
