@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.allocation import keep_freed_memory
+from extract.limit import spread
 from extract.options import INSPECT, parse_words
 from pipeline.clips import find_clips, is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
@@ -27,10 +28,10 @@ def extract(options: argparse.Namespace) -> int:
     from extract.setup import estimate_steps, prepare_encoder
 
     found = find_clips(options.videos)
-    # Of all clips, also with --limit: a trial is to be the beginning of the whole extraction.
+    # Of all clips, also with --limit: a trial is to be a piece of the whole extraction.
     num_steps = estimate_steps(found.clips, found.folder, stride=options.stride)
     if options.limit:
-        found = replace(found, clips=found.clips[: options.limit])
+        found = replace(found, clips=spread(found.clips, options.limit))
     out = options.out or default_out(options.videos, options.backbone)
     out.mkdir(parents=True, exist_ok=True)
     setup = prepare_encoder(
