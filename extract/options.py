@@ -117,9 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="decoding processes; default: a quarter of the cores, on a GPU all but one",
     )
-    add(
-        "--limit", type=_positive, metavar="N", help="only N clips of all classes, to try"
-    )
+    add("--limit", type=_positive, metavar="N", help="only N clips of all classes, to try")
     return parser
 
 

@@ -129,6 +129,13 @@ class Printed:
     unit: Literal["accuracy", "error", "perplexity"] = "accuracy"
     source: Source = "printed"
 
+    @property
+    def accuracy(self) -> float | None:
+        """Of the test part, where it is one or can be made one."""
+        if self.test is None or self.unit == "perplexity":
+            return None
+        return self.test if self.unit == "accuracy" else 1 - self.test
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -119,6 +119,12 @@ READINGS: Mapping[str, Reading] = {
 }
 
 
+PRINTED_OF: Mapping[Trial, Printed] = {
+    _MNIST[net]: PRINTED[f"mnist-{net}"] for net in ("irnn", "lstm")
+}
+"""What is told of its trials, at another number of epochs."""
+
+
 def _converges_as_well(scores: Scores) -> list[Quantity]:
     return [
         ahead(

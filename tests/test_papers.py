@@ -169,12 +169,12 @@ def test_the_page_has_every_claim_and_figure_with_and_without_runs(
     name: str, tmp_path: Path
 ) -> None:
     paper = PAPERS[name]
-    trials = [t for e in paper.experiments.values() for t in e.trials]
+    trials = [(t, e.budget) for e in paper.experiments.values() for t in e.trials]
     data_of = dict.fromkeys(("ucf101", "arrow-of-time"), "11 classes, few")
     data_of |= dict.fromkeys(("mnist-np-rnn", "mnist-irnn"), "MNIST")
     lines = [
-        make_line(t, seed=s, data=data, losses=(2.0, 1.0))
-        for t in dict.fromkeys(trials)
+        make_line(t, seed=s, data=data, budget=budget, losses=(2.0, 1.0))
+        for t, budget in dict.fromkeys(trials)
         for s in range(2)
         for data in [data_of.get(t.protocol, "")]
     ]
@@ -298,6 +298,27 @@ def test_the_list_says_what_there_is_and_how_long_it_takes(
     assert row[:5] == ["figure-3", "default", "2", "4", "0"]
     assert "left on" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_mnists_table_has_the_papers_columns_and_each_papers_own_numbers() -> None:
+    trials = EXPERIMENTS["table-2"].trials
+    lines = [make_line(trial, test=0.6, data="MNIST") for trial in trials[:2]]
+    lines.append(make_line(READINGS["bytes"].apply(trials[1]), test=0.7, data="MNIST"))
+    sections = make_sections("np-rnn", find(lines, budget=1.0), lines)
+    table = next(s for s in sections if s.name == "table-2").tables[0]
+    rows = {row[:2]: row[2:] for row in table.rows}
+    assert table.headers[2:] == (
+        "paper, 100 epochs", "ours, 100 epochs", "paper, 500 epochs", "ours, 500 epochs"
+    )  # fmt: skip
+    assert rows["irnn", "rmsprop, lr 1e-06"] == ("0.830", "0.600 (1 seed)", "0.930", "not run yet")
+    assert rows["np-rnn", "sgd, lr 0.0001"][:2] == ("0.920", "0.600 (1 seed)")
+    assert rows["np-rnn, pixels to 255", "sgd, lr 0.0001"][:2] == ("", "0.700 (1 seed)")
+    assert rows["irnn", "sgd, lr 1e-8"] == ("", "not run yet", "", "")
+    sections = make_sections("irnn", find(lines, budget=1.0), lines)
+    table = next(s for s in sections if s.name == "mnist").tables[0]
+    told = {row[0]: row[2:] for row in table.rows}
+    assert told["irnn"] == ("0.970", "0.600 (1 seed)")
+    assert told["lstm"][0] == "0.660"
 
 
 def test_a_search_takes_its_share_of_the_training_and_no_readings() -> None:

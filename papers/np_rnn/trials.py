@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from papers.book import Experiment, Reading, Trial
-from papers.np_rnn.protocols import TABLE_3
+from papers.book import Experiment, Printed, Reading, Trial
+from papers.np_rnn.protocols import PRINTED, TABLE_3
 
 ADDITION_NETS = ("np-rnn", "irnn", "scaled-irnn", "n-rnn", "np-tanh-rnn", "o-rnn", "g-rnn")
 ADDITION_LENGTHS = (150, 200, 300, 400, 500)
@@ -108,6 +108,13 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         is_ours=True,
     ),
 }
+
+PRINTED_OF: Mapping[Trial, Printed] = {
+    trial: PRINTED[trial.name]
+    for trial in EXPERIMENTS["table-2"].trials
+    if not trial.settings and trial.name in PRINTED
+}
+"""What table 2 prints of its trials."""
 
 _MNIST = ("mnist-np-rnn", "mnist-irnn", "permuted-mnist")
 READINGS: Mapping[str, Reading] = {

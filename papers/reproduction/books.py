@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from papers import irnn
-from papers.book import Claim, Experiment, Reading
+from papers.book import Claim, Experiment, Printed, Reading, Trial
 from papers.np_rnn import claims, trials
 
 
 @dataclass(frozen=True)
 class Paper:
-    """What of a paper is carried out: experiments, readings, and claims by the task they are of."""
+    """What of a paper is carried out; `claims` by task, `printed` what it prints of trials."""
 
     title: str
     citation: str
     experiments: Mapping[str, Experiment]
     readings: Mapping[str, Reading]
     claims: Mapping[str, tuple[Claim, ...]]
+    printed: Mapping[Trial, Printed]
 
 
 PAPERS: Mapping[str, Paper] = {
@@ -28,6 +29,7 @@ PAPERS: Mapping[str, Paper] = {
         trials.EXPERIMENTS,
         trials.READINGS,
         claims.RESULTS,
+        trials.PRINTED_OF,
     ),
     "irnn": Paper(
         "A simple way to initialize recurrent networks of rectified linear units",
@@ -36,5 +38,6 @@ PAPERS: Mapping[str, Paper] = {
         irnn.EXPERIMENTS,
         irnn.READINGS,
         irnn.RESULTS,
+        irnn.PRINTED_OF,
     ),
 }

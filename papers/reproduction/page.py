@@ -92,7 +92,11 @@ def make_sections(name: str, found: Found, lines: Sequence[Line]) -> list[Sectio
         elif key == "figure-6":
             sections.append(on_clips.make_grids(key, experiment, found))
         elif "mnist" in task:
-            sections.append(make.make_mnist_table(key, experiment, found, paper.readings))
+            sections.append(
+                make.make_mnist_table(
+                    key, experiment, found, readings=paper.readings, printed=paper.printed
+                )
+            )
         else:
             sections.append(make.make_bars(key, experiment, found, paper.readings))
     return [*sections, make.make_complexity()] if name == "np-rnn" else sections

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,12 +11,12 @@ import numpy as np
 from eval.dynamics.dynamics import draw_portraits
 from eval.dynamics.pictures import draw_portraits as draw_portrait_picture
 from eval.pages.charts import draw_bars, draw_losses
-from papers.book import Experiment, Reading, Trial
-from papers.np_rnn.protocols import PRINTED
+from papers.book import Experiment, Printed, Reading, Trial
 from papers.reproduction.judge import Found, FoundScores
 from papers.reproduction.lines import DIVERGED, Line
 from pipeline.recurrent.classifier import build_net, num_parameters
 from pipeline.recurrent.spec import NetSpec, multiply_adds_per_step
+from train.experiments import PROTOCOLS
 
 NO_RUN = "not run yet"
 _COOLED_AFTER = (33, 66)
@@ -124,25 +124,70 @@ def make_losses(name: str, experiment: Experiment, found: Found) -> Section:
 
 
 def make_mnist_table(
-    name: str, experiment: Experiment, found: Found, readings: Mapping[str, Reading]
+    name: str,
+    experiment: Experiment,
+    found: Found,
+    *,
+    readings: Mapping[str, Reading],
+    printed: Mapping[Trial, Printed],
 ) -> Section:
-    """Table 2, with a column for what the paper prints."""
-    rows = []
+    """Table 2: a row a net and way of training, with what the paper prints after so many epochs."""
+    numbers = list(dict.fromkeys(trial.number for trial in experiment.trials))
+    rows: dict[tuple[str, ...], dict[int | None, Trial]] = {}
     for trial in experiment.trials:
-        printed = PRINTED.get(trial.name) if not trial.settings else None
-        told = "" if printed is None or printed.test is None else f"{printed.test:.3f}"
-        rows.append((_describe(trial), told, write_seeds(found.of(trial))))
-        for reading in readings.values():
-            other = reading.apply(trial)
-            if other != trial and (lines := found.of(other)):
-                rows.append((f"{_describe(trial)}, {reading.name}", "", write_seeds(lines)))
-    table = Table(("net, epochs", "paper", "ours, test accuracy"), tuple(rows))
+        rows.setdefault((trial.net, _name_method(trial)), {})[trial.number] = trial
+    cells = [
+        (*title, *_fill(trials, numbers, found, printed=printed))
+        for title, trials in _read_rows(rows, found, readings)
+    ]
+    headers = [f"{whose}, {n} epochs" if n else whose for n in numbers for whose in _WHOSE]
+    table = Table(("RNN type", "training method", *headers), tuple(cells))
     return Section(name, experiment.title, (), (table,), (f"Floor: {FLOORS['mnist']}.",))
 
 
-def _describe(trial: Trial) -> str:
-    settings = [s for s in trial.settings if not s.startswith("model=")]
-    return ", ".join([trial.net, *([f"{trial.number} epochs"] if trial.number else []), *settings])
+_WHOSE = ("paper", "ours")
+_Row = tuple[tuple[str, ...], Mapping[int | None, Trial]]
+
+
+def _read_rows(
+    rows: Mapping[tuple[str, ...], Mapping[int | None, Trial]],
+    found: Found,
+    readings: Mapping[str, Reading],
+) -> Iterator[_Row]:
+    """Each row, then the same under every reading that changes it and has a run."""
+    for (net, method), trials in rows.items():
+        yield (net, method), trials
+        for reading in readings.values():
+            changed = _change(tuple(trials.values()), reading)
+            if any(map(found.of, changed)):
+                of_number = dict(zip(trials, changed, strict=True))
+                yield (f"{net}, {reading.name}", method), of_number
+
+
+def _fill(
+    trials: Mapping[int | None, Trial],
+    numbers: Sequence[int | None],
+    found: Found,
+    *,
+    printed: Mapping[Trial, Printed],
+) -> Iterator[str]:
+    """For each number of epochs what the paper prints, and ours."""
+    for number in numbers:
+        trial = trials.get(number)
+        if trial is None:
+            yield from ("", "")
+            continue
+        accuracy = printed[trial].accuracy if trial in printed else None
+        yield "" if accuracy is None else f"{accuracy:.3f}"
+        yield write_seeds(found.of(trial))
+
+
+def _name_method(trial: Trial) -> str:
+    """`sgd, lr 0.0001`, or what the trial sets in its place."""
+    told = [s.removeprefix("optimizer") for s in trial.settings if s.startswith("optimizer")]
+    own = [s.removeprefix("=").removeprefix(".").replace("=", " ") for s in told]
+    protocol = PROTOCOLS[trial.protocol]
+    return ", ".join(own) or f"{protocol.optimizer}, lr {protocol.lr:g}"
 
 
 def make_search(name: str, experiment: Experiment, found: Found) -> Section:
