@@ -25,7 +25,7 @@ from papers.reproduction.judge import find, judge
 from papers.reproduction.lines import SHIPPED, Line, read_lines
 from papers.reproduction.page import make_sections, write_page, write_results
 from pipeline.recurrent.spec import NETS
-from tests.tiny_runs import write_store
+from tests.tiny_runs import LABELS, write_split, write_store
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = {"figure-3": replace(EXPERIMENTS["figure-3"], trials=EXPERIMENTS["figure-3"].trials[:3])}
@@ -106,6 +106,22 @@ def test_what_is_not_at_hand_is_said_once_by_name_and_the_rest_is_planned(tmp_pa
     assert data.missing(grid_trials("lstm")[0]) == ""
     assert data.clips.startswith("6 classes, 72 clips, ")
     assert "trainer.batch_size=16" in data.arguments(grid_trials("lstm")[0])
+
+
+def test_a_split_without_test_clips_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    split = write_split(tmp_path)
+    grid = {"table-3": replace(EXPERIMENTS["table-3"], trials=grid_trials("lstm")[:1])}
+    assert len(Plan(grid, {}, Data(store, str(split)), 1, 1.0).cells()) == 1
+    text = split.read_text()
+    split.write_text(text.replace("test: [g04, g05, g06]", "test: [g07]"))
+    (tmp_path / "listed.csv").write_text(
+        "label,name,g01,g02,g03,g07\n"
+        + "\n".join(f"{label},{label},2,2,2,2" for label in LABELS)
+        + "\n"
+    )
+    with pytest.raises(ValueError, match="expected clips in its test part, found none"):
+        Plan(grid, {}, Data(store, str(split)), 1, 1.0).cells()
 
 
 def test_scores_of_other_budgets_or_clips_are_never_mixed() -> None:

@@ -22,6 +22,7 @@ DEFAULT = "default"
 NUM_CLASSES = 101
 # The paper's 256 is for some 9,500 clips.
 _SAMPLE_BATCH = 16
+_PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,14 @@ class Plan:
             f"+experiment={trial.name}", *trial.settings, *self.data.arguments(trial),
             f"budget={budget:g}",
         )  # fmt: skip
-        config = check_config(compose_config(arguments)).config
+        training = check_config(compose_config(arguments))
+        config = training.config
+        for part in _PARTS:
+            if not training.task.use(part).used:
+                raise ValueError(
+                    f"--split {self.data.split}: expected clips in its {part} part, found none in "
+                    f"{self.data.features}.\nPass --split with another, such as ucf101-split2."
+                )
         num_clips = self.data.num_clips if config.origin.features is not None else 0
         return Cell(trial, reading, config, arguments, self.data.describe(trial), num_clips)
 
