@@ -88,6 +88,14 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         budget=0.1,
         is_ours=True,
     ),
+    "mnist-best": Experiment(
+        "What MNIST needs: the best of the search by validation, in full",
+        tuple(
+            Trial("mnist-np-rnn", net, 100, (*model, "task.pixels=bytes", "optimizer.clip=null"))
+            for net, model in (("np-rnn", ()), ("shifted-np-rnn", ("model=shifted-np-rnn",)))
+        ),
+        is_ours=True,
+    ),
     "order-of-frames": Experiment(
         "Is the order of the frames used? What nets lose on frames out of order",
         tuple(grid_trial(net, "1e-3", "0.5") for net in ALL_NETS),

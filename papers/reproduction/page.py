@@ -80,7 +80,7 @@ def make_sections(name: str, found: Found, lines: Sequence[Line]) -> list[Sectio
     sections = [make.make_portraits()] if name == "np-rnn" else []
     for key, experiment in paper.experiments.items():
         task = experiment.trials[0].protocol
-        if experiment.budget < 1:
+        if key.startswith("mnist-"):
             tried = find(lines, budget=experiment.share(found.budget))
             sections.append(make.make_search(key, experiment, tried))
         elif experiment.is_ours:

@@ -206,10 +206,9 @@ def make_search(name: str, experiment: Experiment, found: Found) -> Section:
         )
         for trial in sorted(means, key=lambda trial: -means[trial])
     )
-    note = (
-        f"{len(rows)} of {len(experiment.trials)} settings were run, at {experiment.budget:g} of "
-        f"the training, cooled in the same proportions."
-    )
+    share = f"at {experiment.budget:g} of the training, cooled in the same proportions"
+    how = "in full" if experiment.budget == 1 else share
+    note = f"{len(rows)} of {len(experiment.trials)} settings were run, {how}."
     table = Table(("settings", "validation", "test"), rows)
     return Section(name, experiment.title, (), (table,), (note,))
 
