@@ -81,7 +81,8 @@ def run_paper(options: argparse.Namespace) -> int:
     plan, results = _make_plan(options), options.results or options.out / "results"
     _check_places(plan, options.join)
     num_jobs = options.jobs or os.cpu_count() or 1
-    cells = plan.cells()
+    is_from_lines = options.page and not options.join
+    cells = [] if is_from_lines else plan.cells()
     _join(options.join, cells, results)
     lines = read_lines([SHIPPED, *([results] if results.is_dir() else [])])
     clock = Clock(cells, lines)

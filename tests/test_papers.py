@@ -372,6 +372,12 @@ def test_every_net_is_asked_whether_it_uses_the_order_of_frames() -> None:
     assert row[2:] == ("0.550 to 0.800", "0.600", "0.500", "0.400", "")
 
 
+def test_a_page_needs_no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Plan, "cells", None)
+    assert main(["np-rnn", "--page", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "np-rnn.html").is_file()
+
+
 def test_cells_name_themselves_for_people() -> None:
     cell: Cell = make_plan(num_seeds=1).cells()[0]
     assert cell.name == "addition-np-rnn-150 seed 0"
