@@ -33,7 +33,6 @@ def extract(options: argparse.Namespace) -> int:
     if options.limit:
         found = replace(found, clips=spread(found.clips, options.limit))
     out = options.out or default_out(options.videos, options.backbone)
-    out.mkdir(parents=True, exist_ok=True)
     setup = prepare_encoder(
         options.backbone, out, weights=options.weights, features=options.features,
         stride=options.stride, device=options.device, dtype=options.dtype,

@@ -392,6 +392,18 @@ def test_the_command_extracts_and_inspects(
     assert "stride=1, not 2" in capsys.readouterr().err
 
 
+def test_a_refused_extraction_leaves_no_folder_and_names_timms_nets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos = write_clips(tmp_path / "videos", num=1, num_frames=2)
+    out = tmp_path / "features"
+    words = ["extract", "--videos", str(videos), "--out", str(out), "--backbone", "resnet18"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert main() == 2
+    assert "found 'resnet18'. Did you mean timm/resnet18?" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_full_disk_is_said_and_what_is_done_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,7 +102,8 @@ def load_backbone(
     if name.startswith("timm/"):
         module, steps = _load_timm(name.removeprefix("timm/"), str(weights), with_classifier, seed)
     else:
-        check_choice("--backbone", name, [*LOADERS, "timm/<name>"])
+        named = f"timm/{name}" if timm.is_model(name) else "timm/<name>"
+        check_choice("--backbone", name, [*LOADERS, named])
         module, steps = LOADERS[name](str(weights), with_classifier, seed)
     module = module.eval().requires_grad_(False)
     with torch.no_grad():
