@@ -83,7 +83,7 @@ def make_sections(name: str, found: Found, lines: Sequence[Line]) -> list[Sectio
         if key.startswith("mnist-"):
             tried = find(lines, budget=experiment.share(found.budget))
             sections.append(make.make_search(key, experiment, tried))
-        elif experiment.is_ours:
+        elif experiment.is_ours and task in ("ucf101", "arrow-of-time"):
             sections.append(on_clips.make_order(key, experiment, found))
         elif key == "figure-5":
             sections.append(make.make_losses(key, experiment, found))
