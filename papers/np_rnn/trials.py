@@ -13,6 +13,7 @@ MULTIPLICATION_NETS = ADDITION_NETS[:5]
 MULTIPLICATION_LENGTHS = (50, 100, 200)
 LEARNING_RATES = ("1e-5", "5e-5", "1e-4", "5e-4", "1e-3", "1e-2")
 DROPOUTS = ("0.5", "0.7", "0.9")
+_SHIFTED = "shifted-np-rnn"
 # The same net under the settings that the IRNN paper is told to have used for MNIST.
 IRNN_BY_SGD = Trial("mnist-irnn", "irnn", 100, ("optimizer=sgd", "optimizer.lr=1e-8"))
 
@@ -97,8 +98,12 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "mnist-best": Experiment(
         "What MNIST needs: the best of the search by validation, in full",
         tuple(
-            Trial("mnist-np-rnn", net, 100, (*model, "task.pixels=bytes", "optimizer.clip=null"))
-            for net, model in (("np-rnn", ()), ("shifted-np-rnn", ("model=shifted-np-rnn",)))
+            Trial("mnist-np-rnn", net, 100, settings)
+            for net, settings in (
+                ("np-rnn", ("task.pixels=bytes", "optimizer.clip=null")),
+                (_SHIFTED, (f"model={_SHIFTED}", "task.pixels=bytes", "optimizer.clip=null")),
+                (_SHIFTED, (f"model={_SHIFTED}", "task.pixels=bytes")),
+            )
         ),
         is_ours=True,
     ),
