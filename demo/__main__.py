@@ -116,26 +116,20 @@ def _choose_nets(options: argparse.Namespace) -> Sequence[str]:
 
 
 def _compose(net: str, store: Path, out: Path, options: argparse.Namespace) -> Mapping[str, Any]:
-    from train.config import compose_config
+    from train.config import compose_config, quote
 
     phase_epochs = _QUICK_PHASE_EPOCHS if options.quick else _PHASE_EPOCHS
     return compose_config(
         [
             f"model={net}",
-            f"features={_quote(store)}",
-            f"out={_quote(out / 'runs')}",
-            f"split={_quote(options.split or ('draw' if options.videos else SPLIT))}",
+            f"features={quote(store)}",
+            f"out={quote(out / 'runs')}",
+            f"split={quote(options.split or ('draw' if options.videos else SPLIT))}",
             f"seed={options.seed}",
             f"schedule.phase_epochs={phase_epochs}",
             *_TRAINING,
         ]
     )
-
-
-def _quote(value: str | Path) -> str:
-    """The value as Hydra reads it, whatever is in a path."""
-    escaped = str(value).replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _generate(videos: Path, options: argparse.Namespace, clock: _Clock) -> None:

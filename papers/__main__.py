@@ -193,13 +193,13 @@ def _carry_out(
     if not missing:
         print("Nothing is missing.")
         return OK
-    outcome = carry_out_all(
+    failed = carry_out_all(
         missing, runs=options.out / "runs", results=results, clock=clock, num_jobs=num_jobs,
         write_page=write_page,
     )  # fmt: skip
-    for refused in outcome.refused:
+    for refused in failed:
         print(f"{refused.name}: {refused.reason}", file=sys.stderr)
-    return SOME_FAILED if outcome.refused else OK
+    return SOME_FAILED if failed else OK
 
 
 def _write_page(options: argparse.Namespace, plan: Plan, results: Path) -> Path:

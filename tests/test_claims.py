@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from papers.book import Claim, Reading, Trial
-from papers.np_rnn.claims import RESULTS, find_tested, measure_breadth
+from papers.np_rnn.claims import RESULTS, find_tested, measure_breadth, measure_complexity
 from papers.np_rnn.trials import (
     DROPOUTS,
     EXPERIMENTS,
@@ -96,6 +96,11 @@ def test_a_claim_measures_only_trials_of_the_papers_experiments(claim: Claim) ->
     assert asked
     assert asked <= known
     assert set(claim.readings) <= set(READINGS)
+
+
+def test_the_complexity_is_decided_by_the_exact_ratio() -> None:
+    found = {ratio: decide(measure_complexity(ratio)).state for ratio in (3.0, 3.75, 4.0, 5.0)}
+    assert found == {3.0: "fails", 3.75: "holds", 4.0: "holds", 5.0: "fails"}
 
 
 def test_table_3_tests_the_setting_that_is_best_on_validation() -> None:

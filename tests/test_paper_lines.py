@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from papers.book import Trial
 from papers.reproduction.lines import SHIPPED, Line, add_lines, read_lines
 
 LINE = Line(
@@ -69,13 +68,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, old: str, new: str, message: st
     path.write_text(text.replace(old, new))
     with pytest.raises(ValueError, match=message):
         read_lines([tmp_path])
-
-
-def test_a_line_is_of_its_trial_alone() -> None:
-    trial = Trial("addition", "irnn", 150, ("model.input_scale=hidden",))
-    assert LINE.is_of(trial)
-    assert not LINE.is_of(Trial("addition", "irnn", 150))
-    assert not LINE.is_of(replace(trial, number=200))
 
 
 def test_the_lines_that_come_with_the_program_can_be_read() -> None:

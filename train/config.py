@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -33,6 +34,12 @@ def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
             return resolve_config(compose("train", overrides=prepare_arguments(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explain_config_error(error)) from error
+
+
+def quote(value: str | Path) -> str:
+    """The value of an override as Hydra reads it, whatever is in a path."""
+    escaped = str(value).replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def explain_config_error(error: Exception) -> str:

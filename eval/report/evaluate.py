@@ -69,7 +69,7 @@ def evaluate_runs(
     runs = [load_run(folder) for folder in _drop_repeats(folders)]
     for run in runs:
         check_frames(run, frames)
-    reader, folder = PartReader(part, features, frames), name_folder(part, frames)
+    reader, folder = PartReader(part, features, frames), _name_folder(part, frames)
     results = []
     for place, run in enumerate(runs):
         if state := find_state(run):
@@ -82,6 +82,16 @@ def evaluate_runs(
         results.append(describe_run(run, *refuse_not_finite(predictions)))
     out = Path(out) if out is not None else _default_out(runs, folder)
     return _write(results, part, out=out, videos=videos)
+
+
+def answer_run(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Result:
+    """What the run answers on the reader's part, kept in its folder; or why it has no answers."""
+    if state := find_state(run):
+        return describe_run(run, None, state)
+    predictions = predict(run, reader, batch_size=batch_size, device=device)
+    folder = run.folder / "eval" / _name_folder(reader.part, reader.frames)
+    write_predictions(folder / PREDICTIONS, predictions)
+    return describe_run(run, *refuse_not_finite(predictions))
 
 
 def evaluate_predictions(
@@ -122,7 +132,7 @@ def refuse_not_finite(predictions: Predictions) -> tuple[Predictions | None, str
     return predictions, ""
 
 
-def name_folder(part: str, frames: str) -> str:
+def _name_folder(part: str, frames: str) -> str:
     """Never that of the undisturbed frames for others."""
     return part if frames == ALL else f"{part}-{frames}"
 

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.predictions.predict import PartReader, find_state, predict
-from eval.predictions.predictions import write_predictions
-from eval.report.evaluate import PREDICTIONS, refuse_not_finite
+from eval.predictions.predict import PartReader
+from eval.report.evaluate import answer_run
 from eval.scores.notes import find_notes
-from eval.scores.rows import Result, Row, describe_run, make_rows
+from eval.scores.rows import Result, Row, make_rows
 from eval.study.choice import TIE_RULE, NetStudy, TaskStudy, make_task_studies
 from papers.np_rnn.protocols import TABLE_3, TABLE_3_IS
 from pipeline.devices import resolve_device
@@ -82,7 +81,7 @@ def study_runs(
         results = []
         for place, run in enumerate(chosen, start=1):
             say(f"{part} part, run {place} of {len(chosen)}: {run.folder}")
-            results.append(_answer(run, reader, batch_size=batch_size, device=resolved))
+            results.append(answer_run(run, reader, batch_size=batch_size, device=resolved))
         return results
 
     studies = make_task_studies(answer("val", runs))
@@ -114,14 +113,6 @@ def _read_runs(folder: Path) -> tuple[list[Run], tuple[tuple[Path, str], ...]]:
             + ".\nMake some: python -m train -m model=np-rnn,irnn optimizer.lr=1e-4,1e-3 seed=0,1,2"
         )
     return runs, tuple(unread)
-
-
-def _answer(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Result:
-    if state := find_state(run):
-        return describe_run(run, None, state)
-    predictions = predict(run, reader, batch_size=batch_size, device=device)
-    write_predictions(run.folder / "eval" / reader.part / PREDICTIONS, predictions)
-    return describe_run(run, *refuse_not_finite(predictions))
 
 
 def _join_task(study: TaskStudy, tested: dict[Path, Result]) -> TestedTask:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
@@ -16,14 +15,6 @@ from papers.reproduction.lines import DIVERGED, Line, add_lines
 from papers.reproduction.work import Refused, carry_out
 
 _PAGE_EVERY_SECONDS = 600
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of the missing cells."""
-
-    lines: tuple[Line, ...]
-    refused: tuple[Refused, ...]
 
 
 def order(cells: Iterable[Cell], clock: Clock) -> list[Cell]:
@@ -47,12 +38,11 @@ def carry_out_all(
     clock: Clock,
     num_jobs: int,
     write_page: Callable[[], object],
-) -> Outcome:
-    """Carry out the cells, in their order; each one's line is kept when it ends.
+) -> tuple[Refused, ...]:
+    """Carry out the cells, in their order, each one's line kept when it ends; those without one.
 
     `write_page` is called now and then, so that there is always a page that is true.
     """
-    lines: list[Line] = []
     refused: list[Refused] = []
     left = {cell.name: cell for cell in cells}
     written = time.monotonic()
@@ -60,7 +50,6 @@ def carry_out_all(
         del left[name]
         if isinstance(found, Line):
             add_lines(results, [found])
-            lines.append(found)
             clock.add(found)
         else:
             refused.append(found)
@@ -71,7 +60,7 @@ def carry_out_all(
         if time.monotonic() - written > _PAGE_EVERY_SECONDS:
             write_page()
             written = time.monotonic()
-    return Outcome(tuple(lines), tuple(refused))
+    return tuple(refused)
 
 
 def say(name: str, found: Line | Refused) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.features import FeatureStore
 from pipeline.runs import RunConfig
 from pipeline.tasks.mnist import find_folder
 from pipeline.tasks.options import TASK_OPTIONS
-from train.config import compose_config
+from train.config import compose_config, quote
 from train.experiments import PROTOCOLS
 from train.training import check_config
 
@@ -37,7 +37,8 @@ class Data:
         """Raise ValueError where what is given is not what it should be."""
         if self.mnist is not None:
             find_folder(str(self.mnist))
-        assert self._store is None or self._num_classes
+        if self.features is not None:
+            FeatureStore(self.features)
 
     def missing(self, trial: Trial) -> str:
         """What the trial has no data without, and how it is given; "" where all is at hand."""
@@ -52,13 +53,15 @@ class Data:
         """What `python -m train` is told of the data of this trial."""
         task = PROTOCOLS[trial.protocol].task
         if _reads_images(task):
-            return (f"task.root={quote(self.mnist)}",)
+            return (f"task.root={quote(self.mnist or Path())}",)
         if not _reads_features(task):
             return ()
         sample = ("task.classes=present", f"trainer.batch_size={_SAMPLE_BATCH}")
         is_whole = self._num_classes == NUM_CLASSES
         return (
-            f"features={quote(self.features)}", f"split={self.split}", *(() if is_whole else sample)
+            f"features={quote(self.features or Path())}",
+            f"split={quote(self.split)}",
+            *(() if is_whole else sample),
         )  # fmt: skip
 
     def describe(self, trial: Trial) -> str:
@@ -103,12 +106,6 @@ def _reads_images(task: str) -> bool:
     return hasattr(TASK_OPTIONS[task](), "root")
 
 
-def quote(path: Path | None) -> str:
-    """The path as Hydra reads it, whatever is in it."""
-    escaped = str(path).replace("'", "\\'")
-    return f"'{escaped}'"
-
-
 @dataclass(frozen=True)
 class Cell:
     """A run that a paper needs: its trial, under a reading, with a seed."""
@@ -143,7 +140,6 @@ class Plan:
     data: Data
     num_seeds: int
     budget: float
-    _configs: dict[Trial, Cell] = field(default_factory=dict)
 
     def trials(self) -> Iterator[tuple[str, Trial, float]]:
         """Every trial once, with its reading and budget; those of the default reading come first.

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from papers.book import Trial
 from pipeline.files import write_text
 
 SHIPPED = Path(__file__).parent.parent / "results"
@@ -49,10 +48,6 @@ class Line:
     machine: str
     frames: tuple[tuple[str, float], ...] = ()
     losses: tuple[float, ...] = ()
-
-    def is_of(self, trial: Trial) -> bool:
-        """Whether this is a run of the trial."""
-        return self.experiment == trial.name and self.settings == " ".join(trial.settings)
 
     def to_row(self) -> dict[str, str]:
         """What its line of the file holds, by column."""

@@ -9,13 +9,14 @@ from typing import get_args
 
 from eval.pages.rendering import render_page
 from eval.pages.text import write_seconds
+from papers.np_rnn.claims import LSTM_IS_FOUR_TIMES, measure_complexity
 from papers.reproduction import clip_sections as on_clips
 from papers.reproduction import sections as make
 from papers.reproduction.books import PAPERS, Paper
 from papers.reproduction.judge import Found, Judged, find, judge
 from papers.reproduction.lines import Line
 from papers.reproduction.sections import Section, Table
-from papers.verdicts import CONFIDENCE, LEAST_SEEDS, MARGIN, State
+from papers.verdicts import CONFIDENCE, LEAST_SEEDS, MARGIN, State, decide
 from pipeline.files import write_text
 
 RESULTS = "RESULTS.md"
@@ -32,7 +33,7 @@ def write_page(
 ) -> Path:
     """Write `<name>.html` and RESULTS.md into `out`; the page's path. `clips` as in `find`."""
     paper, found = PAPERS[name], find(lines, budget=budget, clips=clips)
-    verdicts = judge(paper, found)
+    verdicts = _judge_all(name, found)
     counts = Counter(judged.verdict.state for judged in verdicts)
     own = _lines_of(paper, lines, found)
     page = render_page(
@@ -52,6 +53,17 @@ def write_page(
     write_text(path, page)
     write_text(out / RESULTS, write_results(lines, budget=budget, clips=clips))
     return path
+
+
+def _judge_all(name: str, found: Found) -> list[Judged]:
+    """The paper's claims of its runs, and of its nets' sizes."""
+    judged = judge(PAPERS[name], found)
+    if name != "np-rnn":
+        return judged
+    counts = make.count_complexity()
+    ratio = counts["lstm"][0] / counts["np-rnn"][0]
+    verdict = decide(measure_complexity(ratio))
+    return [*judged, Judged(LSTM_IS_FOUR_TIMES, "complexity", verdict, {})]
 
 
 def _lines_of(paper: Paper, lines: Sequence[Line], found: Found) -> list[Line]:
@@ -132,7 +144,7 @@ def write_results(lines: Sequence[Line], *, budget: float = 1.0, clips: str = ""
             + "; ".join(f"*{r.name}*: {r.title}" for r in paper.readings.values())
             + "."
         )
-        parts.append("\n".join(_write_verdict(paper, judged) for judged in judge(paper, found)))
+        parts.append("\n".join(_write_verdict(paper, judged) for judged in _judge_all(name, found)))
         for section in make_sections(name, found, lines):
             if section.tables:
                 title = section.name.replace("-", " ").capitalize()

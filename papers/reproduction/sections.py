@@ -213,14 +213,19 @@ def make_search(name: str, experiment: Experiment, found: Found) -> Section:
     return Section(name, experiment.title, (), (table,), (note,))
 
 
-def make_complexity() -> Section:
-    """The complexity claim: exact numbers of each net with the paper's sizes."""
-    rows = []
+def count_complexity() -> dict[str, tuple[int, int]]:
+    """Parameters, and multiply-adds a step, of each net with the paper's sizes."""
     specs = {net: NetSpec(net, _FEATURES, _CLASSES) for net in ("np-rnn", "lstm")}
-    counts = {
+    return {
         net: (num_parameters(build_net(spec, seed=0)), multiply_adds_per_step(spec))
         for net, spec in specs.items()
     }
+
+
+def make_complexity() -> Section:
+    """The complexity claim: exact numbers of each net with the paper's sizes."""
+    rows = []
+    counts = count_complexity()
     base = counts["np-rnn"]
     for net, (parameters, adds) in counts.items():
         rows.append(

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from eval.predictions.frames import ALL, FRAMES
-from eval.predictions.predict import PartReader, find_state, predict
-from eval.predictions.predictions import write_predictions
-from eval.report.evaluate import PREDICTIONS, name_folder, refuse_not_finite
+from eval.predictions.predict import PartReader
+from eval.report.evaluate import answer_run
 from eval.scores.scores import Score, score
 from papers.reproduction.cells import Cell
 from papers.reproduction.lines import DIVERGED, SCORED, Line
@@ -100,14 +99,9 @@ def _score_disturbed(run: Run) -> tuple[tuple[str, float], ...]:
 
 def _score(run: Run, part: str, *, frames: str = ALL) -> Score | None:
     """The leading score of a part; None of a run that diverged."""
-    if find_state(run):
-        return None
     reader = PartReader(part, frames=frames)
-    predictions = predict(run, reader, batch_size=_BATCH_SIZE, device="cpu")
-    path = run.folder / "eval" / name_folder(part, frames) / PREDICTIONS
-    write_predictions(path, predictions)
-    known, _ = refuse_not_finite(predictions)
-    return None if known is None else score([known])[0]
+    answers = answer_run(run, reader, batch_size=_BATCH_SIZE, device="cpu").predictions
+    return None if answers is None else score([answers])[0]
 
 
 def _read_losses(run: Run) -> list[float]:
