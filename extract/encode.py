@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +36,7 @@ class BatchEncoder:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._is_on_cpu = backbone.device == "cpu"
+        self._is_on_cuda = torch.device(backbone.device).type == "cuda"
         self._torch_threads = torch.get_num_threads()
         self._num_threads = self._torch_threads if self._is_on_cpu else _GPU_THREADS
         self._waiting: list[Tensor] = []  # less than a batch
@@ -49,7 +51,9 @@ class BatchEncoder:
         self._executor = ThreadPoolExecutor(
             self._num_threads,
             thread_name_prefix="encode",
-            initializer=None if self._is_on_cpu else _take_own_stream,
+            initializer=partial(_take_own_stream, self._backbone.device)
+            if self._is_on_cuda
+            else None,
         )
         return self
 
@@ -100,7 +104,7 @@ class BatchEncoder:
 
     def _encode(self, batch: Sequence[Tensor]) -> tuple[Rows, float]:
         start = time.perf_counter()
-        if not self._is_on_cpu:
+        if self._is_on_cuda:
             batch = [frames.pin_memory() for frames in batch]
         crops = torch.cat([self._backbone.crop(frames) for frames in batch])
         rows: Rows = self._backbone.encode_crops(crops).cpu().numpy()
@@ -125,5 +129,5 @@ def cut_batches(chunks: Sequence[Tensor], size: int) -> tuple[list[list[Tensor]]
     return batches, batch
 
 
-def _take_own_stream() -> None:
-    torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
+def _take_own_stream(device: str) -> None:
+    torch.cuda.set_stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]

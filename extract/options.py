@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.choices import check_choice
+from pipeline.devices import DEVICES, read_device
 
 INSPECT = "inspect"
 _OLD_INSPECT = "--inspect"
@@ -142,7 +143,10 @@ def _add_encoder_options(parser: argparse.ArgumentParser) -> None:
         help="before the classifier (default), or its output",
     )
     add("--stride", type=_positive, default=1, metavar="N", help="take every N-th frame; default 1")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add(
+        "--device", type=read_device, default="auto", metavar="DEVICE",
+        help=f"{', '.join(DEVICES)}; default: auto",
+    )  # fmt: skip
     add(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),

@@ -285,11 +285,27 @@ def test_bvlc_googlenet_without_a_file_says_where_one_comes_from() -> None:
         load_backbone("bvlc-googlenet")
 
 
-def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
+def test_a_device_is_refused_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="--device cpu"):
-        resolve_device("cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="found only cpu(.|\n)*--device cpu"):
+        resolve_device(name)
     assert resolve_device("auto") == "cpu"
+
+
+def test_a_gpu_is_named_by_its_number_below_the_number_of_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == "cuda:1"
+    with pytest.raises(ValueError, match="--device cuda:2: (.|\n)*found only cuda, cuda:0, cuda:1"):
+        resolve_device("cuda:2")
+    with pytest.raises(ValueError, match="expected one of auto, cpu, cuda, cuda:N, mps"):
+        resolve_device("cuda1")
 
 
 @pytest.mark.parametrize(("is_native", "expected"), [(True, "bfloat16"), (False, "float32")])

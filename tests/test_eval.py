@@ -232,7 +232,11 @@ def test_features_of_another_width_are_refused(
     ("options", "expected"),
     [
         (["--part", "tset"], "--part: expected one of val, test, found 'tset'. Did you mean test?"),
-        (["--device", "cuda"], "found none that torch can use"),
+        (
+            ["--device", "cuda"],
+            "--device cuda: expected one that torch can use here, found only cpu",
+        ),
+        (["--device", "cuda:1"], "--device cuda:1: expected one that torch can use here"),
         (["--videos", "nowhere"], "--videos nowhere: expected a folder of videos or a CSV"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.devices import DEVICES
+from pipeline.devices import DEVICES, read_device
 
 if TYPE_CHECKING:
     from eval.videos.videos import Classifier
@@ -42,7 +42,10 @@ def add_features(parser: ArgumentParser) -> None:
 
 def add_device(parser: ArgumentParser) -> None:
     """`--device`."""
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")
+    parser.add_argument(
+        "--device", type=read_device, default="auto", metavar="DEVICE",
+        help=f"{', '.join(DEVICES)}; default: auto",
+    )  # fmt: skip
 
 
 def add_scoring(parser: ArgumentParser) -> None:

@@ -28,7 +28,7 @@ from pipeline.choices import check_choice
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # On a CPU larger batches are slower: their tensors leave the caches and are mapped anew each time.
-BATCH_FRAMES = {"cpu": 16, "cuda": 128}
+BATCH_FRAMES = {"cpu": 16, "cuda": 128, "mps": 128}
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,8 @@ def resolve_dtype(dtype: str, device: str) -> str:
     if device == "cpu":
         is_native = torch.cpu._is_avx512_bf16_supported()
     else:
-        is_native = torch.cuda.get_device_capability() >= (8, 0)
+        is_cuda = torch.device(device).type == "cuda"
+        is_native = is_cuda and torch.cuda.get_device_capability(device) >= (8, 0)
     return "bfloat16" if is_native else "float32"
 
 
