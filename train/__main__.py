@@ -45,6 +45,8 @@ def main() -> int:
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def _train(config: DictConfig) -> None:
+    # A process for another device begins as this command, which it finds here: of a grid, this job.
+    sys.argv[1:] = list(HydraConfig.get().overrides.task)
     code = run_command(partial(_train_run, config), how_to_go_on=_HOW_TO_GO_ON)
     if code == OK:
         return
@@ -56,8 +58,11 @@ def _train(config: DictConfig) -> None:
 def _train_run(config: DictConfig) -> int:
     from pipeline.runs import load_run  # noqa: PLC0415 - --help and wrong keys need no torch
     from train.fit import train_run  # noqa: PLC0415
+    from train.ranks import is_first  # noqa: PLC0415
 
     folder = train_run(resolve_config(config))
+    if not is_first():
+        return OK
     if load_run(folder).divergence:
         return SOME_FAILED
     print(f"Next: python -m eval --run {folder}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from pipeline.recurrent import fused
@@ -56,9 +55,6 @@ def find_obstacle(
 ) -> str:
     """Why the kernel cannot make updates in blocks here, or ""."""
     spec = net.spec
-    on_gpu = compute.accelerator not in ("cpu", "auto") or (
-        compute.accelerator == "auto" and torch.cuda.is_available()
-    )
     obstacles = {
         f"the optimizer is {optimizer.name}, not sgd": optimizer.name != "sgd",
         f"{spec.name} is not a simple recurrent net": spec.kind.cell != "simple",
@@ -67,8 +63,8 @@ def find_obstacle(
         "dropout is not 0": spec.dropped_share > 0,
         "h0 is learned": spec.h0 != "zero",
         "sequences differ in length": bool((sequences.lengths != sequences.lengths[0]).any()),
-        "training runs on a GPU": on_gpu,
-        "training runs on several devices": compute.devices not in ("auto", 1),
+        "training runs on a GPU": compute.found_accelerator != "cpu",
+        "training runs on several devices": compute.num_processes > 1,
         f"precision is {batch.precision}": batch.precision not in ("32-true", 32, "32"),
         f"the kernel is not available ({fused.unavailable_reason()})": not fused.is_available(),
     }

@@ -30,6 +30,8 @@ class EpochLog(pl.Callback):
         self._start = time.perf_counter()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         rows: list[dict[str, str]] = []
         if self._path.is_file():
             with self._path.open(newline="") as file:
@@ -73,6 +75,8 @@ class EpochLines(pl.Callback):
         self._last = float("-inf")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         now = time.monotonic()
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
         if now - self._last < _LINE_SECONDS and not is_last:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from pipeline.tasks import CLASSIFICATION
 from train.blocks import choose_updates_per_step
 from train.callbacks import EpochLines, EpochLog, count_seconds
 from train.module import DivergedError, SequenceModule
+from train.quiet import quieten_lightning
+from train.ranks import RankedBatches, as_one_process, choose_strategy, refusing_once
 from train.record import describe_training
 from train.training import Training, check_config, find_folder
 
@@ -40,20 +42,22 @@ def train_run(config: Mapping[str, Any]) -> Path:
     again, one that was stopped goes on after its last whole epoch, with the same result as without
     a stop.
     """
-    training = check_config(config)
-    folder = find_folder(Path(config["out"]), training.config)
+    quieten_lightning()
+    with refusing_once():
+        training = check_config(config)
+        folder = find_folder(Path(config["out"]), training.config)
+        trainer, best_epoch = _make_trainer(folder, training)
+    if not trainer.is_global_zero:
+        _join(training, folder, trainer)
+        return folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / _LOCK, timeout=0):
-            if _is_finished(folder):
-                return folder
-            # Vanishing gradients become subnormal numbers, which are slow on a CPU.
-            torch.set_flush_denormal(True)
-            _fit(training, folder)
+            if not _is_finished(folder):
+                _fit(training, folder, trainer, best_epoch=best_epoch)
     except Timeout:
         raise ValueError(f"{folder} is being trained by another process: wait for it.") from None
     finally:
-        torch.set_flush_denormal(False)
         _remove_if_nothing_began(folder)
     return folder
 
@@ -65,19 +69,56 @@ def _remove_if_nothing_began(folder: Path) -> None:
         folder.rmdir()
 
 
-def _is_finished(folder: Path) -> bool:
+def _is_finished(folder: Path, *, says_so: bool = True) -> bool:
     if not is_run(folder):
         return False
     run = load_run(folder)
-    if run.divergence:
+    if run.divergence and says_so:
         print(f"{folder} diverged before: {run.divergence}")
-    elif run.is_complete:
+    elif run.is_complete and says_so:
         print(f"{folder} is complete.")
     return run.is_complete or bool(run.divergence)
 
 
-def _fit(training: Training, folder: Path) -> None:
-    _quieten_lightning()
+def _join(training: Training, folder: Path, trainer: pl.Trainer) -> None:
+    """Take part in a training whose first process, on this machine or another, does the writing."""
+    if _is_finished(folder, says_so=False):
+        return
+    with refusing_once():
+        module, batches, _ = _prepare(training)
+    with suppress(DivergedError):  # the first process says so
+        _compute(trainer, module, batches, checkpoint=_find_checkpoint(folder))
+
+
+def _fit(
+    training: Training, folder: Path, trainer: pl.Trainer, *, best_epoch: ModelCheckpoint
+) -> None:
+    config = training.config
+    with refusing_once():
+        module, batches, lines = _prepare(training)
+    checkpoint = _find_checkpoint(folder)
+    print("\n".join([str(folder), *lines]), flush=True)
+    if checkpoint:
+        print(f"  going on from {checkpoint}", flush=True)
+    provenance = describe_training(
+        training, module.net, folder, device=trainer.strategy.root_device, checkpoint=checkpoint
+    )
+    begin_run(folder, config, provenance)
+    try:
+        _compute(trainer, module, batches, checkpoint=checkpoint)
+    except DivergedError as error:
+        write_text(folder / DIVERGED, f"{error}\n")
+        print(f"{folder}: {error}", file=sys.stderr)
+        return
+    if config.batch.keep == "best":
+        best = torch.load(best_epoch.best_model_path, weights_only=True)
+        module.load_state_dict(best["state_dict"])
+    write_provenance(folder, replace(provenance, train_seconds=count_seconds(folder)))
+    save_weights(folder, module.net)
+
+
+def _prepare(training: Training) -> tuple[SequenceModule, RankedBatches, list[str]]:
+    """What is trained, on which batches, and what to say of it."""
     config = training.config
     pl.seed_everything(config.seed, workers=True, verbose=False)
     train_set, val_set = training.task.sequences("train"), training.task.sequences("val")
@@ -91,30 +132,32 @@ def _fit(training: Training, folder: Path) -> None:
         loss_over_batch=config.batch.loss_over_batch, seed=config.seed,
         block_batch_size=config.batch.batch_size if updates_per_step > 1 else None,
     )  # fmt: skip
-    loaders = _make_loaders(training, train_set, val_set, updates_per_step)
-    trainer, best_epoch = _make_trainer(folder, training)
+    batches = RankedBatches(
+        train_set, val_set,
+        partial(_make_loaders, training, updates_per_step=updates_per_step),
+    )  # fmt: skip
+    return module, batches, _announce(training, net, train_set, updates_per_step)
+
+
+def _find_checkpoint(folder: Path) -> Path | None:
     last = folder / "checkpoints" / "last.ckpt"
-    ckpt_path = last if last.is_file() else None
-    print(_announce(training, net, folder, train_set, updates_per_step), flush=True)
-    if ckpt_path:
-        print(f"  going on from {last}", flush=True)
-    provenance = describe_training(
-        training, net, folder, device=trainer.strategy.root_device, checkpoint=ckpt_path
-    )
-    begin_run(folder, config, provenance)
+    return last if last.is_file() else None
+
+
+def _compute(
+    trainer: pl.Trainer,
+    module: SequenceModule,
+    batches: RankedBatches,
+    *,
+    checkpoint: Path | None,
+) -> None:
     try:
-        trainer.fit(module, *loaders, None, ckpt_path, weights_only=True)
+        with as_one_process():
+            trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
-    except DivergedError as error:
-        write_text(folder / DIVERGED, f"{error}\n")
-        print(f"{folder}: {error}", file=sys.stderr)
-        return
-    if config.batch.keep == "best":
-        best = torch.load(best_epoch.best_model_path, weights_only=True)
-        module.load_state_dict(best["state_dict"])
-    write_provenance(folder, replace(provenance, train_seconds=count_seconds(folder)))
-    save_weights(folder, net)
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _check_readout(training: Training, sequences: SequenceSet) -> None:
@@ -131,16 +174,11 @@ def _check_readout(training: Training, sequences: SequenceSet) -> None:
 
 
 def _announce(
-    training: Training,
-    net: SequenceNet,
-    folder: Path,
-    train_set: SequenceSet,
-    updates_per_step: int,
-) -> str:
+    training: Training, net: SequenceNet, train_set: SequenceSet, updates_per_step: int
+) -> list[str]:
     """What is about to be trained, for the terminal."""
     task, budget = training.task, training.config.budget
     lines = [
-        str(folder),
         f"  {training.config.net.name}: {num_parameters(net)} parameters, "
         f"{multiply_adds_per_step(training.config.net)} multiply-adds a step",
         f"  {task.num_outputs} outputs; train {task.use('train')}; val {task.use('val')}; "
@@ -150,11 +188,15 @@ def _announce(
         lines.append(f"  a trial with {budget:g} of the training budget")
     if updates_per_step > 1:
         lines.append(f"  {updates_per_step} consecutive updates at a time, in the fused kernel")
-    return "\n".join(lines)
+    if (num := training.compute.num_processes) > 1:
+        lines.append(
+            f"  {num} processes, which share each batch of {training.config.batch.batch_size}"
+        )
+    return lines
 
 
 def _make_loaders(
-    training: Training, train_set: SequenceSet, val_set: SequenceSet, updates_per_step: int
+    training: Training, train_set: SequenceSet, val_set: SequenceSet, *, updates_per_step: int
 ) -> tuple[DataLoader[SequenceBatch], DataLoader[SequenceBatch]]:
     batch_size, num_workers = training.config.batch.batch_size, training.compute.num_workers
     train_loader = make_loader(
@@ -181,10 +223,12 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
     is_terminal = sys.stderr.isatty()
     trainer = pl.Trainer(
         max_epochs=training.schedule.num_epochs,
-        accelerator=compute.accelerator,
-        devices=compute.devices,
-        strategy=compute.strategy,
+        accelerator=compute.found_accelerator,
+        devices=compute.found_devices,
+        num_nodes=compute.found_num_nodes,
+        strategy=choose_strategy(compute.strategy),
         precision=training.config.batch.precision,  # type: ignore[arg-type]
+        use_distributed_sampler=False,  # a rank takes its share of the batches that there are
         callbacks=[
             best,
             last,
@@ -198,14 +242,3 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
         log_every_n_steps=1,
     )
     return trainer, best
-
-
-def _quieten_lightning() -> None:
-    """Leave out Lightning's remarks on hardware, and its advice that does not apply here."""
-    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Lightning's own call, not ours.
-    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
-    # A thread that reads ahead is faster than loading processes.
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")

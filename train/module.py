@@ -17,6 +17,13 @@ from pipeline.tasks import CLASSIFICATION, NOT_SCORED
 from train.blocks import make_updates
 from train.specs import make_optimizer, make_scheduler
 
+FILLER = -1
+"""The index of a sequence that counts for nothing, in a batch smaller than the number of ranks."""
+
+
+# Far more than the seeds of one rank's epochs.
+_SEEDS_OF_A_RANK = 2**48
+
 
 class DivergedError(Exception):
     """Training left the finite numbers; the message says where and what to try."""
@@ -26,7 +33,8 @@ class SequenceModule(pl.LightningModule):
     """Trains a net to give each sequence its target: cross entropy, or squared error.
 
     With `block_batch_size`, a training step makes one update for each batch of that size in the
-    block that it is given, all in one call of the kernel (see train/blocks.py).
+    block that it is given, all in one call of the kernel (see train/blocks.py). With several ranks
+    each is given its share of a batch (see train/ranks.py), and the loss is of the whole batch.
     """
 
     def __init__(
@@ -52,23 +60,32 @@ class SequenceModule(pl.LightningModule):
         self._seed = seed
         self._gradient_norm = float("nan")
 
+    def on_fit_start(self) -> None:
+        # Vanishing gradients become subnormal numbers, which are slow on a CPU.
+        torch.set_flush_denormal(True)
+
     def on_train_batch_start(self, batch: SequenceBatch, batch_index: int) -> None:
-        # Dropout then depends on the epoch alone, so that a resumed training repeats it. Not when
-        # the epoch starts: making the loader's iterator draws a number first, but only sometimes.
+        # Dropout then depends on the epoch and the rank alone, so that a resumed training repeats
+        # it. Not when the epoch starts: making the loader's iterator draws a number first, but
+        # only sometimes.
         if batch_index == 0:
-            torch.manual_seed(self._seed * 1_000_003 + self.current_epoch)
+            of_rank = self.global_rank * _SEEDS_OF_A_RANK
+            torch.manual_seed(of_rank + self._seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: SequenceBatch, batch_index: int) -> Tensor | None:
         if self._block_batch_size is not None:
             self._make_block(batch, self._block_batch_size)
             return None
-        losses = self._losses(self.net(batch.features, batch.lengths), batch.targets)
-        mean = losses.mean()
+        losses = self._losses(*self._answer(batch))
+        # Every rank knows the loss of the whole batch, so that all stop in the same update.
+        mean, num = self._average(losses.detach())
         if not torch.isfinite(mean):
-            raise DivergedError(self._describe_divergence(float(mean.detach())))
+            raise DivergedError(self._describe_divergence(float(mean)))
         self.num_updates += 1
-        self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=len(losses))
-        return losses.sum() if self._loss_over_batch == "sum" else mean
+        self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=num, sync_dist=True)
+        # DDP divides the sum of the ranks' gradients by their number.
+        loss = losses.sum() * self.trainer.world_size
+        return loss if self._loss_over_batch == "sum" else loss / num
 
     def _make_block(self, batch: SequenceBatch, batch_size: int) -> None:
         optimizer: Any = self.optimizers()
@@ -100,16 +117,33 @@ class SequenceModule(pl.LightningModule):
         self.num_updates = checkpoint["num_updates"]
 
     def validation_step(self, batch: SequenceBatch, batch_index: int) -> None:
-        outputs = self.net(batch.features, batch.lengths)
-        losses = self._losses(outputs, batch.targets)
-        self.log("val_loss", losses.mean(), batch_size=len(losses), sync_dist=True)
+        outputs, targets = self._answer(batch)
+        loss, num = self._average(self._losses(outputs, targets))
+        self.log("val_loss", loss, batch_size=num, sync_dist=True)
         if self._kind == CLASSIFICATION:
-            hits = (outputs.argmax(dim=-1) == batch.targets).float()
-            share = hits.sum() / (batch.targets != NOT_SCORED).sum()
-            self.log("val_accuracy", share, batch_size=len(losses), sync_dist=True)
+            hits = outputs.argmax(dim=-1) == targets
+            share, _ = self._average(hits.float()[targets != NOT_SCORED])
+            self.log("val_accuracy", share, batch_size=num, sync_dist=True)
         else:
-            hits = ((outputs - batch.targets).abs() < WITHIN).float()
-            self.log("val_within", hits.mean(), batch_size=len(losses), sync_dist=True)
+            share, _ = self._average(((outputs - targets).abs() < WITHIN).float())
+            self.log("val_within", share, batch_size=num, sync_dist=True)
+
+    def _answer(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """The outputs and targets of the sequences that count: of a rank's filler, none."""
+        outputs = self.net(batch.features, batch.lengths)
+        if self.trainer.world_size == 1:
+            return outputs, batch.targets
+        counts = batch.indices != FILLER
+        return outputs[counts], batch.targets[counts]
+
+    def _average(self, values: Tensor) -> tuple[Tensor, int]:
+        """The mean of the values of all ranks, and the number of rows that they have together."""
+        if self.trainer.world_size == 1:
+            return values.mean(), len(values)
+        own = (values.sum().double(), values.new_tensor(values.numel(), dtype=torch.float64),
+               values.new_tensor(len(values), dtype=torch.float64))  # fmt: skip
+        total, num, num_rows = self.trainer.strategy.reduce(torch.stack(own), reduce_op="sum")
+        return (total / num).to(values.dtype), int(num_rows)
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(B,) the loss of each sequence: its mean over the steps that are scored.

@@ -10,16 +10,27 @@ import torch
 from torch import nn
 
 from pipeline.runs import OptimizerSpec, ScheduleSpec
+from train.devices import (
+    check_strategy,
+    count_devices,
+    find_accelerator,
+    find_devices,
+    find_num_nodes,
+)
 
 
 @dataclass(frozen=True)
 class ComputeSpec:
-    """Loading processes, updates in a call of the kernel, and Lightning's arguments on hardware."""
+    """Loading processes, updates in a call of the kernel, and the devices, as the config has them.
+
+    A training runs in one process for each device of each node.
+    """
 
     num_workers: int
     updates_per_step: int | str
     accelerator: str
     devices: Any
+    num_nodes: int | str
     strategy: str
 
     def __post_init__(self) -> None:
@@ -30,11 +41,28 @@ class ComputeSpec:
                 f"trainer.updates_per_step: expected a number or auto, "
                 f"found {self.updates_per_step!r}."
             )
-        if self.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-            raise ValueError(
-                f"trainer.accelerator={self.accelerator}, but PyTorch finds no CUDA device.\n"
-                f"Pass trainer.accelerator=cpu, or install a driver and a CUDA build of PyTorch."
-            )
+        check_strategy(self.strategy, self.found_accelerator)
+        assert self.num_processes >= 1  # else it was refused
+
+    @property
+    def found_accelerator(self) -> str:
+        """`cpu`, `cuda` or `mps`."""
+        return find_accelerator(self.accelerator)
+
+    @property
+    def found_devices(self) -> int | list[int]:
+        """How many devices of each node, or their numbers."""
+        return find_devices(self.devices, self.found_accelerator)
+
+    @property
+    def found_num_nodes(self) -> int:
+        """The number of machines."""
+        return find_num_nodes(self.num_nodes)
+
+    @property
+    def num_processes(self) -> int:
+        """The number of processes that train together."""
+        return count_devices(self.found_devices) * self.found_num_nodes
 
 
 def make_optimizer(
