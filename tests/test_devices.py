@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from pipeline.console import OK
-from pipeline.runs import load_run
+from pipeline.runs import load_net, load_run
 from pipeline.sequences import LengthGroupedBatches
 from pipeline.tasks import make_task
 from tests.test_train import read_log
@@ -198,9 +199,12 @@ def test_the_number_of_devices_makes_no_other_run(
         ("trainer.accelerator=cuda", "accelerator=cuda, but PyTorch finds no CUDA device"),
         ("trainer.accelerator=tpu", "accelerator: expected one of auto, cpu, gpu, cuda, mps"),
         ("trainer.strategy=fsdp", "strategy: expected one of auto, ddp, ddp_spawn"),
+        ("trainer.precision=16-true", "precision=16-true needs a GPU(.|\n)*Pass .*=bf16-true"),
+        ("trainer.precision=16-mixed", "precision=16-mixed needs a GPU(.|\n)*Pass .*=bf16-mixed"),
+        ("trainer.precision=8", "precision: expected one of 32-true"),
     ],
 )
-def test_devices_that_are_not_there_are_refused(
+def test_devices_and_precisions_that_are_not_there_are_refused(
     data: list[str], monkeypatch: pytest.MonkeyPatch, override: str, message: str
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
@@ -247,3 +251,37 @@ def test_of_the_processes_of_a_machine_the_first_says_why_it_is_refused(
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(SystemExit, match="2"), refusing_once():
         raise ValueError("why")
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16-true", torch.bfloat16), ("64-true", torch.float64)]
+)
+@pytest.mark.parametrize("model", ["np-rnn", "gru"])
+def test_weights_of_16_and_64_bits_train(
+    tmp_path: Path, data: list[str], precision: str, dtype: torch.dtype, model: str
+) -> None:
+    losses: dict[str, Any] = {}
+    for name in (precision, "32-true"):
+        words = [*data, f"model={model}", f"trainer.precision={name}", f"out={tmp_path / name}"]
+        folder = train_run(compose_config(words))
+        losses[name] = [float(row["train_loss"]) for row in read_log(folder)]
+        weights = load_file(folder / "weights.safetensors").values()
+        assert {w.dtype for w in weights} == {dtype if name == precision else torch.float32}
+        load_net(load_run(folder))
+    assert losses[precision][-1] < losses[precision][0]
+    # bfloat16 has 8 bits: a loss of some twenty updates is right to a few percent.
+    assert losses[precision] == pytest.approx(losses["32-true"], rel=0.1)
+
+
+def test_what_cannot_be_computed_with_weights_of_16_bits_is_refused(
+    data: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*data, "model=lru", "trainer.precision=bf16-true"]
+    with pytest.raises(ValueError, match="cannot compute lru with weights of 16 bits"):
+        check_config(compose_config(words))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    words = [*data, "trainer.precision=16-true", "trainer.accelerator=gpu"]
+    with pytest.raises(ValueError, match="optimizer=rmsprop: (.|\n)*or optimizer=sgd"):
+        check_config(compose_config(words))
+    check_config(compose_config([*words, "optimizer=sgd"]))

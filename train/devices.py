@@ -1,4 +1,4 @@
-"""The devices that a training asks for, checked against those there are."""
+"""The devices and the arithmetic that a training asks for, checked against those there are."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 import torch
 
 from pipeline.choices import check_choice
+from pipeline.recurrent.spec import NetSpec
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 STRATEGIES = ("auto", "ddp", "ddp_spawn")
+PRECISIONS = ("32-true", "64-true", "bf16-true", "16-true", "bf16-mixed", "16-mixed")
+# torch solves no triangular system, and makes no complex numbers, of 16 bits.
+_NEED_32_BITS = ("orthogonal-rnn", "lru")
 _OF_NODES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
 
@@ -148,4 +152,26 @@ def check_strategy(strategy: str, accelerator: str) -> None:
     if accelerator == "mps" and strategy != "auto":
         raise ValueError(
             f"trainer.strategy={strategy} is not for trainer.accelerator=mps: leave it out."
+        )
+
+
+def check_precision(precision: str, accelerator: str, *, net: NetSpec, optimizer: str) -> None:
+    """Refuse an arithmetic that is none, or that what is trained, or trains, cannot compute in."""
+    check_choice("trainer.precision", precision, PRECISIONS)
+    if precision.startswith("16") and accelerator == "cpu":
+        raise ValueError(
+            f"trainer.precision={precision} needs a GPU, but training runs on the CPU: gradients "
+            f"in float16 vanish without hardware and scaling made for it.\n"
+            f"Pass trainer.precision={precision.replace('16', 'bf16')}, or 32-true."
+        )
+    if precision == "16-true" and optimizer != "sgd":
+        raise ValueError(
+            f"trainer.precision=16-true with optimizer={optimizer}: the squares of gradients that "
+            f"it divides by are 0 in float16.\n"
+            f"Pass trainer.precision=bf16-true or 16-mixed, or optimizer=sgd."
+        )
+    if precision in ("bf16-true", "16-true") and net.name in _NEED_32_BITS:
+        raise ValueError(
+            f"trainer.precision={precision}, but PyTorch cannot compute {net.name} with weights "
+            f"of 16 bits.\nPass trainer.precision=bf16-mixed or 32-true, or another model."
         )

@@ -26,6 +26,7 @@ from pipeline.tasks import CLASSIFICATION
 from train.blocks import choose_updates_per_step
 from train.callbacks import EpochLines, EpochLog, count_seconds
 from train.module import DivergedError, SequenceModule
+from train.precision import make_precision
 from train.quiet import quieten_lightning
 from train.ranks import RankedBatches, as_one_process, choose_strategy, refusing_once
 from train.record import describe_training
@@ -227,7 +228,7 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
         devices=compute.found_devices,
         num_nodes=compute.found_num_nodes,
         strategy=choose_strategy(compute.strategy),
-        precision=training.config.batch.precision,  # type: ignore[arg-type]
+        plugins=[make_precision(training.config.batch.precision, compute.found_accelerator)],
         use_distributed_sampler=False,  # a rank takes its share of the batches that there are
         callbacks=[
             best,

@@ -20,6 +20,7 @@ from pipeline.runs import (
     load_run,
 )
 from pipeline.tasks import Task, make_task
+from train.devices import check_precision
 from train.groups import join_task
 from train.specs import ComputeSpec
 
@@ -61,7 +62,11 @@ def check_config(config: Mapping[str, Any]) -> Training:
         schedule=ScheduleSpec(tuple(schedule["phase_epochs"]), schedule["cooling"]),
         batch=batch,
     )
-    return Training(run, task, ComputeSpec(**trainer))
+    compute = ComputeSpec(**trainer)
+    check_precision(
+        batch.precision, compute.found_accelerator, net=run.net, optimizer=run.optimizer.name
+    )
+    return Training(run, task, compute)
 
 
 def find_folder(out: Path, config: RunConfig) -> Path:
