@@ -275,7 +275,7 @@ def test_autocast_leaves_the_recurrence_in_float32(name: str) -> None:
     [
         ({"name": "np-rn"}, "model: expected one of np-rnn, .*found 'np-rn'. Did you mean np-rnn"),
         ({"hidden_size": 0}, "hidden_size is 0; expected a whole number of at least 1"),
-        ({"input_size": 2.0}, "input_size is 2.0; expected a whole number"),
+        ({"input_size": 2.0}, "input_size: expected a whole number, found 2.0"),
         ({"input_scale": "N"}, "model.input_scale: expected one of fan-in, hidden, found 'N'"),
         (
             {"readout": "first"},

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from pipeline.choices import check_choice
-from pipeline.numbers import hold_floats
+from pipeline.fields import hold_fields
 
 Cell = Literal["simple", "lstm", "gru", "min-gru", "co-rnn", "lru", "none"]
 
@@ -90,6 +90,9 @@ _CELLS_OF_FIELD: dict[str, tuple[Cell, ...]] = {
     "h0": _RECURRENT,
 }
 
+# The fields that the task gives.
+_OF_DATA = ("input_size", "num_outputs")
+
 
 @dataclass(frozen=True)
 class NetSpec:
@@ -118,8 +121,8 @@ class NetSpec:
     h0: str = "zero"
 
     def __post_init__(self) -> None:
+        hold_fields(self, "model", bare=_OF_DATA)
         check_choice("model", self.name, NETS)
-        hold_floats(self, "dropout", "forget_bias")
         for field in ("input_size", "num_outputs", "hidden_size"):
             _check_positive(field, getattr(self, field))
         check_choice("model.input_scale", self.input_scale, INPUT_SCALES)
@@ -172,7 +175,7 @@ class NetSpec:
             found = getattr(self, field.name)
             if not _acts_on(field.name, self.kind.cell) and found != field.default:
                 raise ValueError(
-                    f"{field.name} is {found!r}, which has no effect on {self.name}; "
+                    f"model.{field.name} is {found!r}, which has no effect on {self.name}; "
                     f"expected its default, {field.default!r}: leave it out"
                 )
 
@@ -183,7 +186,7 @@ def model_options(name: str) -> dict[str, Any]:
     All of NetSpec but the sizes, which the task gives, and the options without effect on the net.
     """
     cell = NETS[name].cell
-    given = ("name", "input_size", "num_outputs")
+    given = ("name", *_OF_DATA)
     options = {field.name: field.default for field in fields(NetSpec) if field.name not in given}
     return {"name": name, **{key: v for key, v in options.items() if _acts_on(key, cell)}}
 
@@ -204,6 +207,6 @@ def _acts_on(option: str, cell: Cell) -> bool:
     return cell in _CELLS_OF_FIELD.get(option, (cell,))
 
 
-def _check_positive(field: str, found: object) -> None:
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+def _check_positive(field: str, found: int) -> None:
+    if found < 1:
         raise ValueError(f"{field} is {found!r}; expected a whole number of at least 1")

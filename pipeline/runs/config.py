@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipeline.choices import check_choice
-from pipeline.numbers import hold_floats
+from pipeline.fields import hold_fields
 from pipeline.recurrent.spec import NetSpec
 from pipeline.runs.learning import BatchSpec, OptimizerSpec, ScheduleSpec
 from pipeline.tasks import Origin
 from pipeline.tasks.options import TASK_OPTIONS, TaskOptions
 
 FORMAT = "run 2"
+MOST_SEED = 2**32 - 1  # of Lightning and numpy
 # The sections that have another name, or the same, at the command line.
 _GROUPS = {"net": "model", "optimizer": "optimizer", "schedule": "schedule", "batch": "trainer"}
 _OF_DATA = ("input_size", "num_outputs")
@@ -67,9 +68,11 @@ class RunConfig:
     batch: BatchSpec
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise ValueError(f"seed: expected a whole number from 0 up, found {self.seed!r}.")
-        hold_floats(self, "budget")
+        hold_fields(self)
+        if not 0 <= self.seed <= MOST_SEED:
+            raise ValueError(
+                f"seed: expected a whole number from 0 to {MOST_SEED}, found {self.seed}."
+            )
         self.schedule.scaled(self.budget)  # refuses what is no share
 
     @property

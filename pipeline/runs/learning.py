@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.choices import check_choice
-from pipeline.numbers import hold_floats
+from pipeline.fields import hold_fields, write_value
 
 OPTIMIZERS = ("rmsprop", "sgd", "adam")
+# As Lightning names them, by their short names too.
+PRECISIONS = (
+    "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", 32, 16, 64,
+    "32", "16", "bf16", "64",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,20 @@ class OptimizerSpec:
     decay: float | None = None
 
     def __post_init__(self) -> None:
+        hold_fields(self, "optimizer")
         check_choice("optimizer.name", self.name, OPTIMIZERS)
-        hold_floats(self, "lr", "clip", "decay")
         self._check_clip_by()
         for name, number in (("lr", self.lr), ("clip", self.clip)):
-            if number is not None and not (math.isfinite(number) and number > 0):
+            if number is not None and number <= 0:
                 raise ValueError(f"optimizer.{name}: expected a number above 0, found {number}.")
+        self._check_decay()
+
+    def _check_decay(self) -> None:
+        if (self.name == "rmsprop") != (self.decay is not None):
+            raise ValueError(
+                f"optimizer.decay: expected a number for rmsprop and for no other optimizer, "
+                f"found {write_value(self.decay)} for {self.name}."
+            )
         if self.decay is not None and not 0 <= self.decay < 1:
             raise ValueError(f"optimizer.decay: expected 0 <= decay < 1, found {self.decay}.")
 
@@ -58,7 +70,7 @@ class ScheduleSpec:
     """The share of the batches that an epoch takes: below 1 only in trials."""
 
     def __post_init__(self) -> None:
-        hold_floats(self, "cooling", "epoch_share")
+        hold_fields(self, "schedule")
         if not self.phase_epochs or any(epochs < 1 for epochs in self.phase_epochs):
             raise ValueError(
                 f"schedule.phase_epochs: expected a list of epochs, each 1 or more, "
@@ -103,10 +115,12 @@ class BatchSpec:
     batch_size: int
     loss_over_batch: Literal["mean", "sum"]
     keep: str
-    precision: str
+    precision: str | int
 
     def __post_init__(self) -> None:
+        hold_fields(self, "trainer")
         if self.batch_size < 1:
             raise ValueError(f"trainer.batch_size: expected 1 or more, found {self.batch_size}.")
         check_choice("trainer.loss_over_batch", self.loss_over_batch, ("mean", "sum"))
         check_choice("trainer.keep", self.keep, ("best", "last"))
+        check_choice("trainer.precision", self.precision, PRECISIONS)

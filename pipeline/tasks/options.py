@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pipeline.choices import check_choice
+from pipeline.fields import hold_fields
 
 CACHES = ("auto", "memory", "disk")
 CLASSES = ("listed", "present")
 MARKS = ("halves", "anywhere")
 PIXELS = ("unit", "bytes")
+# Options that are written without `task.` before them: they stand beside the task's section.
+TOP_OPTIONS = ("features", "split")
+_LIMIT = 2**63  # of the numbers of torch
 NOT_LEARNED: Mapping[str, bool] = MappingProxyType({"learned": False})
 ADDED: Mapping[str, bool] = MappingProxyType({"added": True})
 
@@ -39,6 +43,10 @@ class ClipsOptions:
     cache: str = field(default="auto", metadata=NOT_LEARNED)
 
     def __post_init__(self) -> None:
+        _hold(self)
+        for name in TOP_OPTIONS:
+            if getattr(self, name) == "":
+                raise ValueError(f"{name}: expected a name or a path, found ''.")
         check_whole("split_seed", self.split_seed, least=0)
         check_choice("task.classes", self.classes, CLASSES)
         check_choice("task.cache", self.cache, CACHES)
@@ -60,6 +68,7 @@ class MarkedOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _hold(self)
         check_whole("length", self.length, least=2)
         check_choice("task.marks", self.marks, MARKS)
         check_whole("seed", self.seed, least=0)
@@ -89,6 +98,7 @@ class CopyingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _hold(self)
         check_whole("length", self.length, least=1)
         check_whole("seed", self.seed, least=0)
         _check_sizes(self.sizes)
@@ -112,6 +122,7 @@ class MnistOptions:
     pixels: str = field(default="unit", metadata=ADDED)
 
     def __post_init__(self) -> None:
+        _hold(self)
         _check_sizes({"val": self.num_val})
         check_choice("task.pixels", self.pixels, PIXELS)
 
@@ -136,6 +147,7 @@ class DigitsOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _hold(self)
         check_whole("seed", self.seed, least=0)
         _check_sizes({"val": self.num_val, "test": self.num_test})
 
@@ -153,16 +165,20 @@ TASK_OPTIONS: dict[str, type[TaskOptions]] = {
     "digits": DigitsOptions,
 }
 
-# Options that are written without `task.` before them: they stand beside the task's section.
-TOP_OPTIONS = ("features", "split")
 # Tasks that are scored at single steps of a sequence, so that a net answers at all of them.
 ANSWERED_AT_EVERY_STEP = ("copying",)
 
 
-def check_whole(name: str, found: object, *, least: int) -> None:
-    """Raise ValueError unless the option is a whole number and not below `least`."""
-    if not isinstance(found, int) or isinstance(found, bool) or found < least:
-        raise ValueError(f"task.{name}: expected a whole number from {least} up, found {found!r}.")
+def _hold(options: object) -> None:
+    hold_fields(options, "task", bare=TOP_OPTIONS)
+
+
+def check_whole(name: str, found: int, *, least: int) -> None:
+    """Raise ValueError for a number below `least`, or of 2^63 up."""
+    if not least <= found < _LIMIT:
+        raise ValueError(
+            f"task.{name}: expected a whole number from {least} up, below 2^63, found {found}."
+        )
 
 
 def _check_sizes(sizes: Mapping[str, int]) -> None:
