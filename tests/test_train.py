@@ -26,7 +26,7 @@ from train.callbacks import EpochLog
 from train.config import compose_config
 from train.fit import train_run
 from train.module import SequenceModule
-from train.specs import make_optimizer, make_scheduler
+from train.optimizers import make_optimizer, make_scheduler
 from train.training import check_config
 
 ROOT = Path(__file__).resolve().parent.parent

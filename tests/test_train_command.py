@@ -70,5 +70,5 @@ def test_an_unknown_key_of_a_grid_is_refused_before_anything_is_trained(
     train: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("-m", f"optimizer.lr={CONVERGES},1e-2", "modle=np-rnn") == REFUSED
-    assert capsys.readouterr().err.startswith("error: Could not override 'modle'")
+    assert capsys.readouterr().err.startswith("error: modle: no such key. Did you mean")
     assert not (tmp_path / "runs").exists()

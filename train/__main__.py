@@ -14,8 +14,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.console import INTERRUPTED, OK, SOME_FAILED, run_command
-from train.config import explain_config_error, prepare_arguments, resolve_config
+from pipeline.runs import load_run
+from train.config import prepare_arguments, resolve_config
 from train.groups import register_groups
+from train.overrides import explain_config_error
 
 _HOW_TO_GO_ON = "Run the same command again: it goes on after its last whole epoch."
 
@@ -56,11 +58,11 @@ def _train(config: DictConfig) -> None:
 
 
 def _train_run(config: DictConfig) -> int:
-    from pipeline.runs import load_run  # noqa: PLC0415 - --help and wrong keys need no torch
-    from train.fit import train_run  # noqa: PLC0415
+    content = resolve_config(config)
+    from train.fit import train_run  # noqa: PLC0415 - --help and wrong values need no torch
     from train.ranks import is_first  # noqa: PLC0415
 
-    folder = train_run(resolve_config(config))
+    folder = train_run(content)
     if not is_first():
         return OK
     if load_run(folder).divergence:

@@ -13,12 +13,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from train.experiments import expand_experiments
 from train.groups import register_groups
+from train.overrides import check_arguments, explain_config_error
+from train.training import draft_config
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     """The arguments as Hydra takes them: long names expanded, values in --help computed."""
+    expanded = expand_experiments(arguments)
+    check_arguments(expanded)
     asks_for_help = {"--help", "-h"} & set(arguments)
-    return [*expand_experiments(arguments), *(["--resolve"] if asks_for_help else [])]
+    return [*expanded, *(["--resolve"] if asks_for_help else [])]
 
 
 def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -42,13 +46,14 @@ def quote(value: str | Path) -> str:
     return f"'{escaped}'"
 
 
-def explain_config_error(error: Exception) -> str:
-    """What Hydra or OmegaConf says, with its cause, without the folders that were searched."""
-    told = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
-    return "\n".join(text.split("\nConfig search path")[0] for text in told)
-
-
 def resolve_config(config: DictConfig) -> dict[str, Any]:
-    """Plain dicts and lists, nothing left to resolve; a missing value is an error."""
-    content: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    """Plain dicts and lists, nothing left to resolve, each section checked by itself.
+
+    Raises ValueError for a missing or wrong value.
+    """
+    try:
+        content: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(explain_config_error(error)) from error
+    draft_config(content)
     return dict(content)

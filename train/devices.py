@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import torch
-
 from pipeline.choices import check_choice
 from pipeline.recurrent.spec import NetSpec
+
+# Whoever only asks which names there are needs no torch.
+# ruff: noqa: PLC0415
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 STRATEGIES = ("auto", "ddp", "ddp_spawn")
@@ -20,6 +21,8 @@ _OF_NODES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
 def find_accelerator(name: str) -> str:
     """`cpu`, `cuda` or `mps`; ValueError for another name, and for one that is not here."""
+    import torch
+
     check_choice("trainer.accelerator", name, ACCELERATORS)
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     found = [accelerator for accelerator in (*here, "cpu") if here.get(accelerator, True)]
@@ -93,6 +96,8 @@ def count_devices(devices: int | list[int]) -> int:
 
 
 def _count_here(accelerator: str) -> int:
+    import torch
+
     if accelerator == "cuda":
         return torch.cuda.device_count()
     return (os.cpu_count() or 1) if accelerator == "cpu" else 1
@@ -136,6 +141,8 @@ def _check_meeting(num_nodes: int) -> None:
 
 
 def _is_of_torchrun() -> bool:
+    import torch
+
     return torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
 
 

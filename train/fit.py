@@ -64,10 +64,12 @@ def train_run(config: Mapping[str, Any]) -> Path:
 
 
 def _remove_if_nothing_began(folder: Path) -> None:
-    """A training that was refused leaves no folder behind."""
+    """A training that was refused leaves no folder behind, and `out` only with something in it."""
     if {path.name for path in folder.iterdir()} <= {_LOCK}:
         (folder / _LOCK).unlink(missing_ok=True)
         folder.rmdir()
+        with suppress(OSError):
+            folder.parent.rmdir()
 
 
 def _is_finished(folder: Path, *, says_so: bool = True) -> bool:

@@ -80,8 +80,8 @@ def _find_setting(experiment: str, name: Literal["lr", "dropout"], net: str) -> 
     return PROTOCOLS[experiment].setting(name, net)
 
 
-def _is_several(phases: Sequence[int]) -> bool:
-    return len(phases) > 1
+def _is_several(phases: object) -> bool:
+    return isinstance(phases, Sequence) and len(phases) > 1
 
 
 def _where(given: Any, default: Any) -> Any:

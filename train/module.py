@@ -15,7 +15,7 @@ from pipeline.runs import OptimizerSpec, ScheduleSpec
 from pipeline.sequences import SequenceBatch
 from pipeline.tasks import CLASSIFICATION, NOT_SCORED
 from train.blocks import make_updates
-from train.specs import make_optimizer, make_scheduler
+from train.optimizers import make_optimizer, make_scheduler
 
 FILLER = -1
 """The index of a sequence that counts for nothing, in a batch smaller than the number of ranks."""

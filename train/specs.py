@@ -1,22 +1,23 @@
-"""How a training is computed, which changes nothing of what is learned; and torch's optimizers."""
+"""How a training is computed, which changes nothing of what is learned; read without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from torch import nn
+from pipeline.choices import check_choice
+from pipeline.fields import hold_fields
 
-from pipeline.runs import OptimizerSpec, ScheduleSpec
 from train.devices import (
+    ACCELERATORS,
     check_strategy,
     count_devices,
     find_accelerator,
     find_devices,
     find_num_nodes,
 )
+
+_MOST_WORKERS = 256
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,28 @@ class ComputeSpec:
     """
 
     num_workers: int
-    updates_per_step: int | str
+    updates_per_step: int | Literal["auto"]
     accelerator: str
     devices: Any
-    num_nodes: int | str
+    num_nodes: int | Literal["auto"]
     strategy: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_workers, int) or self.num_workers < 0:
-            raise ValueError(f"trainer.num_workers: expected 0 or more, found {self.num_workers}.")
-        if self.updates_per_step != "auto" and not isinstance(self.updates_per_step, int):
+        hold_fields(self, "trainer")
+        check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
+        if not 0 <= self.num_workers <= _MOST_WORKERS:
             raise ValueError(
-                f"trainer.updates_per_step: expected a number or auto, "
-                f"found {self.updates_per_step!r}."
+                f"trainer.num_workers: expected a number of processes from 0 to {_MOST_WORKERS}, "
+                f"found {self.num_workers}."
             )
+        if self.updates_per_step != "auto" and self.updates_per_step < 1:
+            raise ValueError(
+                f"trainer.updates_per_step: expected a number from 1 up, or auto, "
+                f"found {self.updates_per_step}."
+            )
+
+    def check_machine(self) -> None:
+        """Refuse what this machine has not."""
         check_strategy(self.strategy, self.found_accelerator)
         assert self.num_processes >= 1  # else it was refused
 
@@ -63,24 +72,3 @@ class ComputeSpec:
     def num_processes(self) -> int:
         """The number of processes that train together."""
         return count_devices(self.found_devices) * self.found_num_nodes
-
-
-def make_optimizer(
-    spec: OptimizerSpec, parameters: Sequence[nn.Parameter]
-) -> torch.optim.Optimizer:
-    """The optimizer of these parameters."""
-    if spec.name == "sgd":
-        return torch.optim.SGD(parameters, lr=spec.lr)
-    if spec.name == "adam":
-        return torch.optim.Adam(parameters, lr=spec.lr)
-    assert spec.decay is not None
-    return torch.optim.RMSprop(parameters, lr=spec.lr, alpha=spec.decay)
-
-
-def make_scheduler(
-    spec: ScheduleSpec, optimizer: torch.optim.Optimizer
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """The scheduler, to be stepped once an epoch."""
-    ends = [sum(spec.phase_epochs[: i + 1]) for i in range(len(spec.phase_epochs) - 1)]
-    gamma = 1.0 if spec.cooling is None else spec.cooling
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=ends, gamma=gamma)

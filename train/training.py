@@ -1,14 +1,15 @@
-"""What a config asks for, checked: the run, its task, and how it is computed."""
+"""What a config asks for, checked: first by itself, then against its data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.clips import digest_split, is_split_file
+from pipeline.fields import write_value
 from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import (
     BatchSpec,
@@ -19,9 +20,10 @@ from pipeline.runs import (
     is_run,
     load_run,
 )
-from pipeline.tasks import Task, make_task
+from pipeline.tasks import Origin, Task, make_task
 from train.devices import check_precision
 from train.groups import join_task
+from train.memory import check_memory
 from train.specs import ComputeSpec
 
 
@@ -41,32 +43,69 @@ class Training:
 
 def check_config(config: Mapping[str, Any]) -> Training:
     """The training that a composed config asks for; ValueError for what cannot be done."""
+    draft, compute = draft_config(config)
+    compute.check_machine()
+    check_precision(
+        draft.batch.precision, compute.found_accelerator,
+        net=draft.net, optimizer=draft.optimizer.name,
+    )  # fmt: skip
     section = join_task(config)
     task = make_task(section)
-    schedule, trainer = config["schedule"], dict(config["trainer"])
-    batch = BatchSpec(**{field.name: trainer.pop(field.name) for field in fields(BatchSpec)})
     options = {key: value for key, value in section.items() if key != "name"}
     split_digest = ""
     if "split" in options and is_split_file(options["split"]):
         split_digest = digest_split(options["split"])
         options["split"] = Path(options["split"]).stem
-    run = RunConfig(
-        seed=config["seed"],
-        budget=config["budget"],
+    run = replace(
+        draft,
         task=TaskConfig.make(section["name"], options),
         split_digest=split_digest,
         origin=task.origin,
         labels=task.labels,
-        net=NetSpec(input_size=task.input_size, num_outputs=task.num_outputs, **config["model"]),
+        net=replace(draft.net, input_size=task.input_size, num_outputs=task.num_outputs),
+    )
+    check_memory(run)
+    return Training(run, task, compute)
+
+
+def draft_config(config: Mapping[str, Any]) -> tuple[RunConfig, ComputeSpec]:
+    """The run and its computation as far as the config alone says them, each section checked.
+
+    What the data say is left open, as a net of one input and one output. Reads no file and needs
+    no torch; ValueError for what cannot be.
+    """
+    section, schedule, trainer = join_task(config), config["schedule"], dict(config["trainer"])
+    batch = BatchSpec(**{field.name: trainer.pop(field.name) for field in fields(BatchSpec)})
+    options = {key: value for key, value in section.items() if key != "name"}
+    _check_out(config["out"])
+    draft = RunConfig(
+        seed=config["seed"],
+        budget=config["budget"],
+        task=TaskConfig.make(section["name"], options),
+        split_digest="",
+        origin=Origin(),
+        labels=(),
+        net=NetSpec(input_size=1, num_outputs=1, **config["model"]),
         optimizer=OptimizerSpec(**config["optimizer"]),
-        schedule=ScheduleSpec(tuple(schedule["phase_epochs"]), schedule["cooling"]),
+        schedule=ScheduleSpec(_list_phases(schedule["phase_epochs"]), schedule["cooling"]),
         batch=batch,
     )
-    compute = ComputeSpec(**trainer)
-    check_precision(
-        batch.precision, compute.found_accelerator, net=run.net, optimizer=run.optimizer.name
-    )
-    return Training(run, task, compute)
+    check_memory(draft)
+    return draft, ComputeSpec(**trainer)
+
+
+def _check_out(out: object) -> None:
+    if not isinstance(out, str) or not out:
+        raise ValueError(f"out: expected the folder of runs, found {write_value(out)}.")
+
+
+def _list_phases(found: object) -> tuple[int, ...]:
+    if not isinstance(found, list):
+        raise ValueError(
+            f"schedule.phase_epochs: expected a list of epochs such as [25,30,15], "
+            f"found {write_value(found)}."
+        )
+    return tuple(found)
 
 
 def find_folder(out: Path, config: RunConfig) -> Path:

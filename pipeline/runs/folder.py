@@ -12,17 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from pipeline.features import FeatureSpec
 from pipeline.files import replacing, write_text
-from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.runs.config import RunConfig
 from pipeline.runs.legacy import is_legacy, upgrade_config, upgrade_provenance
 from pipeline.runs.provenance import Provenance
+
+if TYPE_CHECKING:  # what a run says of itself is read without torch
+    from pipeline.recurrent.classifier import SequenceNet
 
 CONFIG = "config.yaml"
 WEIGHTS = "weights.safetensors"
@@ -83,6 +85,8 @@ def write_provenance(folder: Path, provenance: Provenance) -> None:
 
 def save_weights(folder: Path, net: SequenceNet) -> None:
     """Write weights.safetensors, whole or not at all."""
+    from safetensors.torch import save_file  # noqa: PLC0415
+
     tensors = {
         name: tensor.detach().contiguous().cpu() for name, tensor in net.state_dict().items()
     }
@@ -133,6 +137,10 @@ def _naming(path: Path) -> Iterator[None]:
 
 def load_net(run: Run) -> SequenceNet:
     """The trained net of a complete run, in evaluation mode."""
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    from pipeline.recurrent.classifier import build_net  # noqa: PLC0415
+
     if run.divergence:
         raise ValueError(f"{run.folder} diverged and has no net: {run.divergence}")
     path = run.folder / WEIGHTS
