@@ -214,7 +214,7 @@ def test_in_a_sweep_over_nets_each_has_its_own_settings(tmp_path: Path) -> None:
         "    print(found['model']['name'], found['optimizer']['lr'])\n"
         "main()\n"
     )
-    arguments = ["-m", "+experiment=ucf101", "model=np-rnn,irnn,gru", f"out={tmp_path}"]
+    arguments = ["-m", "+experiment=ucf101", "model=np-rnn,irnn,gru", f"hydra.sweep.dir={tmp_path}"]
     command = [sys.executable, "-c", program, *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == ["np-rnn 0.001", "irnn 0.01", "gru 0.001"]

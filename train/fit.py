@@ -36,12 +36,19 @@ _VAL_BATCH_SIZE = 256
 _LOCK = ".lock"
 
 
+class RunInUseError(ValueError):
+    """Another process trains the run."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder} is being trained by another process: wait for it.")
+
+
 def train_run(config: Mapping[str, Any]) -> Path:
     """Train as `config`, which `train.config.compose_config` makes, says; the run's folder.
 
     The folder's name is a function of what is learned: a training that is complete is not done
     again, one that was stopped goes on after its last whole epoch, with the same result as without
-    a stop.
+    a stop. Raises ValueError for a config that cannot be, of which RunInUseError is one.
     """
     quieten_lightning()
     with refusing_once():
@@ -57,7 +64,7 @@ def train_run(config: Mapping[str, Any]) -> Path:
             if not _is_finished(folder):
                 _fit(training, folder, trainer, best_epoch=best_epoch)
     except Timeout:
-        raise ValueError(f"{folder} is being trained by another process: wait for it.") from None
+        raise RunInUseError(folder) from None
     finally:
         _remove_if_nothing_began(folder)
     return folder
