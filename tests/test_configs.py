@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import REFUSED, run_command
+from tests.tiny_runs import make_clips, write_split, write_store
 from train.__main__ import main
+from train.config import compose_config
+from train.fit import train_run
 
 ROOT = Path(__file__).resolve().parent.parent
 # Without data: what is wrong is seen before any are looked for.
@@ -126,3 +129,27 @@ def test_a_wrong_config_is_refused_without_torch(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == ["2 False"] * 3
+
+
+def test_a_task_of_one_class_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
+    others = [clip.id for clip in make_clips() if clip.label != "walk"]
+    store = write_store(tmp_path / "store", missing=others)
+    data = [f"features={store}", f"split={write_split(tmp_path)}", f"out={tmp_path / 'runs'}"]
+    config = compose_config([*data, "task.classes=present"])
+    with pytest.raises(
+        ValueError, match="Expected two classes or more to tell apart, found one: walk"
+    ):
+        train_run(config)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_classes_without_validation_clips_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = [f"v_{label}_g03_c0{number}" for label in ("bow", "run") for number in (1, 2)]
+    store = write_store(tmp_path / "store", missing=gone)
+    data = [f"features={store}", f"split={write_split(tmp_path)}", f"out={tmp_path / 'runs'}"]
+    small = ["schedule.phase_epochs=[1]", "trainer.accelerator=cpu", "model=mean-pool"]
+    train_run(compose_config([*data, *small]))
+    expected = "warning: no validation clip of 2 of 6 classes (bow, run):"
+    assert expected in capsys.readouterr().out

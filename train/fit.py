@@ -30,7 +30,7 @@ from train.precision import make_precision
 from train.quiet import quieten_lightning
 from train.ranks import RankedBatches, as_one_process, choose_strategy, refusing_once
 from train.record import describe_training
-from train.training import Training, check_config, find_folder
+from train.training import Training, check_config, find_folder, find_unvalidated
 
 _VAL_BATCH_SIZE = 256
 _LOCK = ".lock"
@@ -194,6 +194,12 @@ def _announce(
         f"  {task.num_outputs} outputs; train {task.use('train')}; val {task.use('val')}; "
         f"sequences {'in memory' if train_set.is_in_memory else 'read from disk'}",
     ]
+    if absent := find_unvalidated(task):
+        lines.append(
+            f"  warning: no validation clip of {len(absent)} of {len(task.labels)} classes "
+            f"({', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}): no epoch is chosen by "
+            f"them, and validation scores leave them out"
+        )
     if budget != 1:
         lines.append(f"  a trial with {budget:g} of the training budget")
     if updates_per_step > 1:

@@ -20,7 +20,7 @@ from pipeline.runs import (
     is_run,
     load_run,
 )
-from pipeline.tasks import Origin, Task, make_task
+from pipeline.tasks import CLASSIFICATION, Origin, Task, make_task
 from train.devices import check_precision
 from train.groups import join_task
 from train.memory import check_memory
@@ -51,6 +51,7 @@ def check_config(config: Mapping[str, Any]) -> Training:
     )  # fmt: skip
     section = join_task(config)
     task = make_task(section)
+    _refuse_one_class(task)
     options = {key: value for key, value in section.items() if key != "name"}
     split_digest = ""
     if "split" in options and is_split_file(options["split"]):
@@ -106,6 +107,22 @@ def _list_phases(found: object) -> tuple[int, ...]:
             f"found {write_value(found)}."
         )
     return tuple(found)
+
+
+def _refuse_one_class(task: Task) -> None:
+    """Refuse a task that every net solves at once."""
+    if task.kind == CLASSIFICATION and len(task.labels) == 1:
+        raise ValueError(
+            f"Expected two classes or more to tell apart, found one: {task.labels[0]}.\n"
+            f"Extract clips of other classes too, or choose another split."
+        )
+
+
+def find_unvalidated(task: Task) -> tuple[str, ...]:
+    """The classes without a sequence in the validation part."""
+    from pipeline.tasks.clips import ClipsTask  # noqa: PLC0415 - checking a config needs no torch
+
+    return task.find_absent("val") if isinstance(task, ClipsTask) else ()
 
 
 def find_folder(out: Path, config: RunConfig) -> Path:

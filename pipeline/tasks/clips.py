@@ -49,8 +49,7 @@ class ClipsTask:
         self._refuse_class_without_training()
 
     def _refuse_class_without_training(self) -> None:
-        trained = {clip.label for clip in self._present("train")}
-        absent = [label for label in self.labels if label not in trained]
+        absent = self.find_absent("train")
         if absent:
             raise ValueError(
                 f"Split {self.split.name}: {len(absent)} of {len(self.labels)} classes have no "
@@ -59,6 +58,11 @@ class ClipsTask:
                 f"Extract their clips, or pass task.classes=present to leave out classes without "
                 f"any clip, or another split."
             )
+
+    def find_absent(self, part: str) -> tuple[str, ...]:
+        """The classes without a clip in this part."""
+        present = {clip.label for clip in self._present(part)}
+        return tuple(label for label in self.labels if label not in present)
 
     def _present(self, part: str) -> list[Clip]:
         return [clip for clip in self.split.part(part) if clip.id in self.store.records]
