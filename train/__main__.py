@@ -11,7 +11,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.console import OK, SOME_FAILED, run_command
@@ -85,7 +85,9 @@ def _train_of_grid(config: DictConfig) -> Outcome:
 
 def _train_run(config: DictConfig) -> Outcome:
     # A process for another device begins as this command, which it finds here: of a grid, this job.
-    sys.argv[1:] = list(HydraConfig.get().overrides.task)
+    task = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(task, list)
+    sys.argv[1:] = task
     content = resolve_config(config)
     from train.fit import train_run  # noqa: PLC0415 - --help and wrong values need no torch
     from train.ranks import is_first  # noqa: PLC0415

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -60,23 +60,28 @@ def train_run(config: Mapping[str, Any]) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / _LOCK, timeout=0):
+        with FileLock(folder / _LOCK, timeout=0), _leaving_no_empty(folder):
             if not _is_finished(folder):
                 _fit(training, folder, trainer, best_epoch=best_epoch)
     except Timeout:
         raise RunInUseError(folder) from None
-    finally:
-        _remove_if_nothing_began(folder)
     return folder
 
 
-def _remove_if_nothing_began(folder: Path) -> None:
-    """A training that was refused leaves no folder behind, and `out` only with something in it."""
-    if {path.name for path in folder.iterdir()} <= {_LOCK}:
-        (folder / _LOCK).unlink(missing_ok=True)
-        folder.rmdir()
-        with suppress(OSError):
-            folder.parent.rmdir()
+@contextmanager
+def _leaving_no_empty(folder: Path) -> Iterator[None]:
+    """A training that was refused leaves no folder behind, and `out` only with something in it.
+
+    The lock is to be held: what is empty may be what another process is about to train in.
+    """
+    try:
+        yield
+    finally:
+        if {path.name for path in folder.iterdir()} <= {_LOCK}:
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+            with suppress(OSError):
+                folder.parent.rmdir()
 
 
 def _is_finished(folder: Path, *, says_so: bool = True) -> bool:
@@ -243,7 +248,7 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
         devices=compute.found_devices,
         num_nodes=compute.found_num_nodes,
         strategy=choose_strategy(compute.strategy),
-        plugins=[make_precision(training.config.batch.precision, compute.found_accelerator)],
+        plugins=[make_precision(str(training.config.batch.precision), compute.found_accelerator)],
         use_distributed_sampler=False,  # a rank takes its share of the batches that there are
         callbacks=[
             best,

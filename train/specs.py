@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pipeline.choices import check_choice
 from pipeline.fields import hold_fields
-
 from train.devices import (
     ACCELERATORS,
     check_strategy,

@@ -46,7 +46,7 @@ def check_config(config: Mapping[str, Any]) -> Training:
     draft, compute = draft_config(config)
     compute.check_machine()
     check_precision(
-        draft.batch.precision, compute.found_accelerator,
+        str(draft.batch.precision), compute.found_accelerator,
         net=draft.net, optimizer=draft.optimizer.name,
     )  # fmt: skip
     section = join_task(config)
