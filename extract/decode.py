@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from extract.chunks import ChunkReceiver, ChunkSender, open_channel
-from extract.plan import digest_file, measure_bytes
+from extract.plan import measure_bytes
+from pipeline.files import digest_file
 from pipeline.video import Chunk, DecodeSummary, VideoError, read_frames
 
 _CHUNK_FRAMES = 16

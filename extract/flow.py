@@ -24,6 +24,7 @@ from pipeline.features import (
     claim_store,
     read_shard,
     write_index,
+    write_weights_place,
 )
 from pipeline.files import write_text
 
@@ -70,6 +71,8 @@ def extract_features(
 ) -> Outcome:
     """Write the features of these clips into the store `out`, going on where it stopped."""
     claim_store(out, spec)
+    if backbone.weights_file is not None:
+        write_weights_place(out, backbone.weights_file)
     shards = plan_shards(out, found.clips)
     tally = Tally()
     todo = []

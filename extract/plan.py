@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.clips import Clip
 from pipeline.features import read_shard
-from pipeline.files import write_text
+from pipeline.files import digest_file, write_text
 
 PLAN = "plan.json"
 CLIPS_PER_SHARD = 32
@@ -105,12 +104,6 @@ def find_changed(folder: Path, shard: Shard, videos: Path) -> list[str]:
 def measure_bytes(path: Path) -> int:
     """The size of a file in bytes, -1 if it cannot be read."""
     return path.stat().st_size if os.access(path, os.R_OK) else -1
-
-
-def digest_file(path: Path) -> str:
-    """A digest of the file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @contextmanager

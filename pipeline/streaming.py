@@ -1,7 +1,8 @@
 """A trained run on frames as they come: the run's own encoder, and a stream with a saveable state.
 
 run = load_run("runs/mine")
-streamer = Streamer(load_net(run), load_encoder(run.features))
+encoder = load_encoder(run.features, weights=find_encoder_weights(run))
+streamer = Streamer(load_net(run), encoder)
 outputs = streamer.push(frame)  # (C,) after every frame (H, W, 3)
 """
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import json
 import os
 import random
@@ -31,7 +32,7 @@ from extract.plan import Shard, claim_shard, plan_shards
 from pipeline.backbones import Backbone
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.clips import Clip, find_clips
-from pipeline.features import TRUNCATED, FeatureSpec, FeatureStore
+from pipeline.features import TRUNCATED, FeatureSpec, FeatureStore, read_weights_place
 from pipeline.video import read_frames
 from tests.damage import find_features, flip_bit
 from tests.tiny_clips import write_clip, write_clips
@@ -120,6 +121,21 @@ def read_bytes(store: Path) -> dict[str, bytes]:
 def read_problems(store: Path) -> dict[str, str]:
     with (store / flow.PROBLEMS).open(newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_a_store_notes_the_file_of_its_weights_also_when_it_was_begun_before(
+    tmp_path: Path,
+) -> None:
+    videos, out = write_clips(tmp_path / "videos", num=2), tmp_path / "store"
+    extract(videos, out)
+    assert read_weights_place(out) is None
+    (tmp_path / "weights.pth").write_bytes(b"numbers")
+    backbone = replace(make_backbone(), weights_file=tmp_path / "weights.pth")
+    extract_features(find_clips(videos), videos, out, backbone=backbone, spec=SPEC, num_workers=1)
+    place = read_weights_place(out)
+    assert place is not None
+    assert place.absolute == str(tmp_path / "weights.pth")
+    assert place.digest == hashlib.blake2b(b"numbers", digest_size=16).hexdigest()
 
 
 def test_every_row_is_its_own_frame_though_batches_run_across_clips(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_the_streaming_program_names_the_class_of_a_video(
     (run,) = Path("demo/runs").glob("np-rnn-*")
     video = next(Path("demo/videos").rglob("*.avi"))
     program = find_blocks("python")[2].replace("runs/x", str(run)).replace("my.mp4", str(video))
-    exec(program.replace("run.features)", 'run.features, weights="random")'), {})
+    exec(program, {})
     assert capsys.readouterr().out.strip() in LABELS
 
 

@@ -15,19 +15,19 @@ import yaml
 
 from eval.predictions.predict import PartReader
 from pipeline import files
-from pipeline.features import FeatureSpec
+from pipeline.features import FeatureSpec, write_weights_place
+from pipeline.places import Place, find_place
 from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import (
     BatchSpec,
     OptimizerSpec,
-    Place,
     Run,
     RunConfig,
     ScheduleSpec,
     Session,
     TaskConfig,
     begin_run,
-    find_place,
+    find_encoder_weights,
     is_run,
     load_run,
 )
@@ -246,6 +246,56 @@ def test_a_store_of_other_features_in_its_place_is_passed_over_and_told(
         PartReader("test").read(run)
     assert f"{tmp_path / 'store'}: it was made with dim=7, not 6" in str(error.value)
     assert "Pass --features DIR" in str(error.value)
+
+
+@pytest.fixture
+def of_weights(tmp_path: Path) -> Run:
+    """A run on a store whose encoder's weights came from the file `weights.pth`."""
+    (tmp_path / "weights.pth").write_bytes(b"trained numbers")
+    write_store(tmp_path / "store")
+    write_weights_place(tmp_path / "store", tmp_path / "weights.pth")
+    write_run(tmp_path / "runs" / "a", tmp_path / "store")
+    return load_run(tmp_path / "runs" / "a")
+
+
+def test_a_run_knows_the_weights_of_its_encoder_without_its_store(
+    of_weights: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(tmp_path / "store")
+    monkeypatch.chdir("/")
+    assert find_encoder_weights(of_weights) == tmp_path / "weights.pth"
+
+
+def test_weights_are_found_when_moved_together_with_run_and_store(
+    of_weights: Run, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("runs", "store", "weights.pth", "tiny.yaml", "listed.csv"):
+        shutil.move(tmp_path / name, moved / name)
+    assert find_encoder_weights(load_run(moved / "runs" / "a")) == moved / "weights.pth"
+    write_run(moved / "runs" / "b", moved / "store")
+    place = load_run(moved / "runs" / "b").provenance.places["weights"]
+    assert (place.absolute, place.relative) == (str(moved / "weights.pth"), "../../weights.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "nothing there"), (b"others", "another file, of digest ")]
+)
+def test_weights_that_are_gone_or_changed_are_told_with_the_option_that_names_them(
+    of_weights: Run, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    (tmp_path / "weights.pth").unlink()
+    if content is not None:
+        (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(ValueError, match="encoder was not found") as error:
+        find_encoder_weights(of_weights)
+    assert f"{tmp_path / 'weights.pth'}: {reason}" in str(error.value)
+    assert "--weights FILE" in str(error.value)
+
+
+def test_a_run_whose_store_noted_no_weights_has_none(run: Run) -> None:
+    assert find_encoder_weights(run) is None
 
 
 def test_every_place_that_was_looked_at_is_told(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ FLOORS = {
     "pipeline.files": 0,
     "pipeline.memory": 0,
     "pipeline.metrics": 0,
+    "pipeline.places": 0,
     "pipeline.versions": 0,
     "pipeline.clips": 1,
     "pipeline.devices": 1,

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from pipeline.places import Place
 from pipeline.recurrent.classifier import SequenceNet, num_parameters
 from pipeline.recurrent.spec import multiply_adds_per_step
-from pipeline.runs import Place, Provenance, Session, describe_session, is_run, load_run
+from pipeline.runs import Provenance, Session, describe_session, is_run, load_run
 from pipeline.tasks import Task
 from train.training import Training
 

@@ -15,7 +15,7 @@ _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _SUMMARY = "The net as ONNX graphs for other devices, compared with the net in torch."
 _EPILOG = """examples:
   python -m eval export --run runs/a               the net: features in, labels out
-  python -m eval export --run runs/a --with-backbone --weights bvlc_googlenet.npz
+  python -m eval export --run runs/a --with-backbone
                                                    and the encoder: frames in, labels out
 
 Writes step.onnx (a frame's features and the state in, outputs and the state out), clip.onnx (whole

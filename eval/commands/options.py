@@ -71,7 +71,7 @@ def add_weights(parser: ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="the encoder's weights, if the features were made with those of a file",
+        help="the encoder's weights, if their file is no longer where it was at the extraction",
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eval.export.exported import excess, open_session
-from pipeline.backbones import Backbone, load_backbone
+from pipeline.backbones import NO_FILES, Backbone, load_backbone
 from pipeline.backbones.encoder import Encoder
 from pipeline.features import FeatureSpec
 
@@ -58,7 +58,7 @@ def build_encoder(
 def _load(spec: FeatureSpec | None, weights: str | Path | None) -> Backbone:
     if spec is None:
         raise ValueError("The run was not trained on features of frames: it has no backbone.")
-    if weights is None and spec.weights not in ("imagenet", "random"):
+    if weights is None and spec.weights not in NO_FILES:
         raise ValueError(
             f"The run was trained on features of {spec.backbone} with the weights of a file, "
             f"{spec.weights}.\nPass it: --weights FILE"

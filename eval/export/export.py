@@ -19,7 +19,7 @@ from eval.predictions.calibration import Calibration, calibrate
 from eval.predictions.predict import PartReader
 from pipeline.files import replacing, write_text
 from pipeline.recurrent.classifier import SequenceNet
-from pipeline.runs import Run, load_net
+from pipeline.runs import Run, find_encoder_weights, load_net
 from pipeline.sequences import SequenceBatch, make_loader
 from pipeline.tasks import CLASSIFICATION
 
@@ -85,7 +85,9 @@ def export_run(
         models["step-int8.onnx"] = quantise(step)
         loss = measure_loss(whole, models["step-int8.onnx"], net, test)
     if with_backbone:
-        models["backbone.onnx"], of_backbone = build_encoder(run.features, weights=weights)
+        models["backbone.onnx"], of_backbone = build_encoder(
+            run.features, weights=weights or find_encoder_weights(run)
+        )
         excess = max(excess, of_backbone)
     _refuse_different(run, excess)
     for name, model in models.items():

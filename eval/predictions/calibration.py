@@ -8,7 +8,6 @@ certain.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 
@@ -20,7 +19,7 @@ from scipy.special import log_softmax, softmax
 from eval.predictions.predict import PartReader, predict
 from eval.predictions.predictions import Predictions
 from pipeline.devices import resolve_device
-from pipeline.files import write_text
+from pipeline.files import digest_file, write_text
 from pipeline.runs import WEIGHTS, Run
 from pipeline.tasks import CLASSIFICATION
 
@@ -93,7 +92,7 @@ def calibrate(run: Run, *, features: str | None = None) -> Calibration:
 
     Where the validation clips cannot be read, outputs stay as they are, and the reason is told.
     """
-    digest = hashlib.blake2b((run.folder / WEIGHTS).read_bytes(), digest_size=16).hexdigest()
+    digest = digest_file(run.folder / WEIGHTS)
     kept = _read(run)
     if kept is not None and kept.weights_digest == digest:
         return kept

@@ -16,9 +16,10 @@ from torch import Tensor
 from eval.predictions.frames import ALL, DisturbedSet
 from eval.predictions.predictions import Predictions
 from pipeline.features import read_spec
+from pipeline.places import Place, find_place
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.spec import NetSpec
-from pipeline.runs import WEIGHTS, Place, Run, find_place, load_net
+from pipeline.runs import WEIGHTS, Run, load_net
 from pipeline.sequences import SequenceSet, make_loader
 from pipeline.tasks import NOT_SCORED, Task, make_task
 
@@ -75,7 +76,11 @@ class PartReader:
                 f"reads no features. Leave it out."
             )
         given = {} if self.features is None else {"features": self.features}
-        places = {name: p for name, p in run.provenance.places.items() if name not in given}
+        places = {
+            name: place
+            for name, place in run.provenance.places.items()
+            if name in _WHAT and name not in given
+        }
         return {**given, **{name: str(_find(name, place, run)) for name, place in places.items()}}
 
 

@@ -18,7 +18,7 @@ from eval.videos.segments import Segment, SegmentReader
 from eval.videos.timeline import Timeline, TimelineReader
 from pipeline.backbones.encoder import Encoder, load_encoder
 from pipeline.recurrent.stepper import Stepper
-from pipeline.runs import Run, load_net
+from pipeline.runs import Run, find_encoder_weights, load_net
 from pipeline.video import DecodeSummary
 
 ASSUMED_FPS = 25.0
@@ -91,13 +91,16 @@ def load_classifier(
 ) -> Classifier:
     """The run's net, encoder and calibration; ValueError where it cannot read videos.
 
-    `weights` as in `load_encoder`; `features` is a store to calibrate on in place of the run's.
+    `weights` as in `load_encoder`, None: where they were; `features` is a store to
+    calibrate on in place of the run's.
     """
     labels = run.config.labels
     if not labels:
         raise ValueError(f"{run.folder} has no labels: choose a run of the task `clips`.")
     net = load_net(run)
-    encoder = load_encoder(run.features, weights=weights, device=device)
+    encoder = load_encoder(
+        run.features, weights=weights or find_encoder_weights(run), device=device
+    )
     return Classifier(run, Stepper(net), encoder, labels, calibrate(run, features=features))
 
 

@@ -7,8 +7,10 @@ from pipeline.backbones.backbone import (
     prepare,
     resolve_dtype,
 )
+from pipeline.backbones.weights import NO_FILES
 
 __all__ = [
+    "NO_FILES",
     "Backbone",
     "has_compiler",
     "load_backbone",

@@ -23,7 +23,15 @@ from torchvision.models.googlenet import BasicConv2d
 
 from pipeline.backbones.bvlc_googlenet import BvlcGoogLeNet, caffe_state
 from pipeline.backbones.preprocessing import Preprocessing
-from pipeline.backbones.weights import digest, draw, drawn_from, existing_file, fill, read_state
+from pipeline.backbones.weights import (
+    NO_FILES,
+    digest,
+    draw,
+    drawn_from,
+    existing_file,
+    fill,
+    read_state,
+)
 from pipeline.choices import check_choice
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -35,7 +43,8 @@ BATCH_FRAMES = {"cpu": 16, "cuda": 128, "mps": 128}
 class Backbone:
     """A frozen net, its preprocessing and the way it runs; `dim` features a frame.
 
-    `weights` is what was asked for, `weights_digest` names the very numbers.
+    `weights` is what was asked for, `weights_digest` names the very numbers, `weights_file` is
+    where they came from, None for those that were downloaded or drawn.
     """
 
     name: str
@@ -48,6 +57,7 @@ class Backbone:
     dtype: str = "float32"
     batch_frames: int = BATCH_FRAMES["cpu"]
     compute: Callable[[Tensor], Tensor] | None = None  # set by `prepare`
+    weights_file: Path | None = None
 
     @property
     def preprocessing(self) -> str:
@@ -108,8 +118,9 @@ def load_backbone(
     module = module.eval().requires_grad_(False)
     with torch.no_grad():
         dim = module(torch.zeros(1, 3, *steps.size)).shape[1]
-    asked = str(weights) if str(weights) in ("imagenet", "random") else Path(weights).name
-    return Backbone(name, module, dim, asked, digest(module), steps)
+    file = None if str(weights) in NO_FILES else Path(weights)
+    asked = str(weights) if file is None else file.name
+    return Backbone(name, module, dim, asked, digest(module), steps, weights_file=file)
 
 
 def _load_googlenet(

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.backbones.backbone import Backbone, load_backbone, prepare
+from pipeline.backbones.weights import NO_FILES
 from pipeline.devices import resolve_device
 from pipeline.features import FeatureSpec
-
-_KNOWN_WEIGHTS = ("imagenet", "random")
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,13 @@ def load_encoder(
     """The very backbone, weights and preprocessing of the features that a run was trained on.
 
     `spec` is `run.features`; None, as of a run of another task, is refused.
-    `weights` is where they are now: needed if they came from a file. Its numbers must be those of
-    the run. Arithmetic is the run's, but never compiled: compiled features differ in last bits.
+    `weights` is where they are now: needed if they came from a file, which `find_encoder_weights`
+    of pipeline.runs finds. Its numbers must be those of the run. Arithmetic is the run's, but never
+    compiled: compiled features differ in last bits.
     Raises ValueError where the run was not trained on features of frames, or the weights differ.
     """
     spec = _check_spec(spec)
-    if weights is None and spec.weights not in _KNOWN_WEIGHTS:
+    if weights is None and spec.weights not in NO_FILES:
         raise ValueError(
             f"The run was trained on features of {spec.backbone} with the weights of a file, "
             f"{spec.weights or 'whose name is not known'}.\nPass it: --weights FILE"

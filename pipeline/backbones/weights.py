@@ -12,6 +12,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+NO_FILES = ("imagenet", "random")
+"""Weights that are named by a word and not by a path."""
+
 
 @contextlib.contextmanager
 def drawn_from(seed: int) -> Iterator[None]:

@@ -23,6 +23,7 @@ from pipeline.features.spec import (
 )
 from pipeline.features.store import FeatureStore
 from pipeline.features.verify import ShardCheck, check_shard, find_wrong_links
+from pipeline.features.weights import read_weights_place, write_weights_place
 from pipeline.features.writers import FeatureWriter, ShardWriter
 
 __all__ = [
@@ -44,5 +45,7 @@ __all__ = [
     "read_index",
     "read_shard",
     "read_spec",
+    "read_weights_place",
     "write_index",
+    "write_weights_place",
 ]

@@ -1,6 +1,7 @@
 """The run folder: one training, its config, weights, log and provenance."""
 
 from pipeline.runs.config import RunConfig, TaskConfig
+from pipeline.runs.encoder_weights import find_encoder_weights
 from pipeline.runs.folder import (
     CONFIG,
     DIVERGED,
@@ -16,7 +17,6 @@ from pipeline.runs.folder import (
     write_provenance,
 )
 from pipeline.runs.learning import BatchSpec, OptimizerSpec, ScheduleSpec
-from pipeline.runs.places import Place, find_place
 from pipeline.runs.provenance import Provenance, Session, describe_session
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "WEIGHTS",
     "BatchSpec",
     "OptimizerSpec",
-    "Place",
     "Provenance",
     "Run",
     "RunConfig",
@@ -35,7 +34,7 @@ __all__ = [
     "TaskConfig",
     "begin_run",
     "describe_session",
-    "find_place",
+    "find_encoder_weights",
     "find_runs",
     "is_run",
     "load_net",

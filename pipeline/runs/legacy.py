@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clips import digest_split, is_split_file
+from pipeline.places import Place
 from pipeline.recurrent.spec import NetSpec
 from pipeline.runs.config import RunConfig, TaskConfig
 from pipeline.runs.learning import BatchSpec, OptimizerSpec, ScheduleSpec
-from pipeline.runs.places import Place
 from pipeline.runs.provenance import Provenance, Session
 from pipeline.tasks import Origin
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.runs.places import Place
+from pipeline.places import Place
 from pipeline.versions import find_versions, name_processor
 
 FORMAT = "provenance 2"
@@ -35,8 +35,8 @@ class Session:
 @dataclass(frozen=True)
 class Provenance:
     """`use` counts the sequences of each part, `sources` names those of clips; `places` say where
-    features, split file or images lay. A run that goes on adds a session. `train_seconds` are of
-    all sessions, None before the end.
+    features, split file, images or the encoder's weights lay. A run that goes on adds a session.
+    `train_seconds` are of all sessions, None before the end.
     """
 
     num_parameters: int

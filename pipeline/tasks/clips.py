@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.clips import Clip, digest_split, is_split_file, read_split
-from pipeline.features import DAMAGED, TRUNCATED, FeatureStore
+from pipeline.features import DAMAGED, TRUNCATED, FeatureStore, read_weights_place
 from pipeline.memory import RecycledMemory
 from pipeline.sequences import SequenceBatch, SequenceSet, pad_sequences
 from pipeline.tasks.options import ClipsOptions
@@ -110,6 +110,9 @@ class ClipsTask:
         places = {"features": (self.store.folder, self.store.digest)}
         if is_split_file(self._split_name):
             places["split"] = Path(self._split_name), digest_split(self._split_name)
+        weights = read_weights_place(self.store.folder)
+        if weights is not None:
+            places["weights"] = weights.locate(self.store.folder), weights.digest
         return places
 
 

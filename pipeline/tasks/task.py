@@ -112,4 +112,5 @@ class Task(Protocol):
         """What the sequences come from."""
 
     def places(self) -> Mapping[str, tuple[Path, str]]:
-        """The paths among the options, each with a digest of what lies there, "" for none."""
+        """The paths among the options, and of features made with the `weights` of a file that file;
+        each with a digest of what lies there, "" for none."""

@@ -1,4 +1,4 @@
-"""Where lies what a run needs beside its folder, and how it is found again from anywhere."""
+"""Where lies what a run or a store needs beside its folder, found again from anywhere."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Place:
-    """The path of a file or folder: `absolute`, and `relative` to the run's folder.
+    """The path of a file or folder: `absolute`, and `relative` to the owner's folder, a run's or a
+    store's.
 
-    So it is found when the run is read from another folder, and when both are moved together.
+    So it is found when its owner is read from another folder, and when both are moved together.
     `digest` is of what lay there, "" where it has none. Runs of earlier versions know the path only
     as it was given, or a pattern of it, relative to a folder that was not written down: it is
     looked for from here and from every folder above the run.
@@ -24,7 +25,7 @@ class Place:
 
     @classmethod
     def of(cls, path: Path, folder: Path, *, digest: str = "") -> Place:
-        """The place of `path` for a run in `folder`."""
+        """The place of `path` for the run or store in `folder`."""
         absolute = path.resolve()
         return cls(str(absolute), os.path.relpath(absolute, folder.resolve()), digest)
 
@@ -38,14 +39,19 @@ class Place:
         for parent in (Path(), *folder.resolve().parents):
             yield from sorted(parent.glob(self.absolute))
 
+    def locate(self, folder: Path) -> Path:
+        """The first candidate that is there, else the path as it was."""
+        candidates = [Path(self.absolute), *self.list_candidates(folder)]
+        return next((path for path in candidates[1:] if path.exists()), candidates[0])
+
 
 def find_place(
     place: Place, folder: Path, *, refuse: Callable[[Path], str], what: str, fix: str
 ) -> Path:
     """The first candidate for which `refuse` gives no reason against it.
 
-    Raises ValueError saying where the run in `folder` looked for `what`, why it is none of these,
-    and the `fix`.
+    Raises ValueError saying where the run or store in `folder` looked for `what`, why it is none of
+    these, and the `fix`.
     """
     looked: dict[Path, str] = {}
     for path in place.list_candidates(folder):
