@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.clips import Clip
+from pipeline.clips import Clip, keep_ids
 from pipeline.features import read_shard
 from pipeline.files import digest_file, write_text
 
@@ -31,11 +31,13 @@ def plan_shards(folder: Path, clips: Sequence[Clip]) -> tuple[Shard, ...]:
     """The shards that hold these clips, as written down in the store's plan.json.
 
     Clips the plan does not know are appended to it in shards of CLIPS_PER_SHARD, in their order; so
-    a plan never changes under a process that works on it, and the same list gives the same plan.
+    a plan never changes under a process that works on it, and the same list gives the same plan. A
+    clip that the plan knows by its path keeps its id.
     """
     with FileLock(folder / f"{PLAN}.lock"):
         shards = read_plan(folder)
         known = {clip.id: clip for shard in shards for clip in shard.clips}
+        clips = keep_ids(clips, list(known.values()))
         _refuse_moved(clips, known)
         new = [clip for clip in clips if clip.id not in known]
         for start in range(0, len(new), CLIPS_PER_SHARD):

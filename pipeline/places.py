@@ -41,8 +41,8 @@ class Place:
 
     def locate(self, folder: Path) -> Path:
         """The first candidate that is there, else the path as it was."""
-        candidates = [Path(self.absolute), *self.list_candidates(folder)]
-        return next((path for path in candidates[1:] if path.exists()), candidates[0])
+        there = (path for path in self.list_candidates(folder) if path.exists())
+        return next(there, Path(self.absolute))
 
 
 def find_place(

@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.clips import Clip, find_clips, read_group
+from pipeline.clips.ids import make_ids
 
 
 def make_files(folder: Path, *names: str) -> None:
@@ -36,14 +39,44 @@ def test_clips_come_in_the_order_of_their_paths_and_other_files_are_counted(tmp_
     assert found.num_ignored == 1
 
 
-def test_files_that_share_a_stem_are_all_problems_and_none_is_chosen(tmp_path: Path) -> None:
-    make_files(tmp_path, "a/x.avi", "b/x.mp4", "b/y.mp4")
+def test_only_files_that_share_a_stem_have_their_folders_in_their_ids(tmp_path: Path) -> None:
+    make_files(tmp_path, "a/x.avi", "b/x.mp4", "b/deep/x.avi", "b/y.mp4", "c/z.avi", "c/z.mp4")
     found = find_clips(tmp_path)
-    assert [clip.id for clip in found.clips] == ["y"]
+    assert {clip.path: clip.id for clip in found.clips} == {
+        "a/x.avi": "a:x",
+        "b/x.mp4": "b:x",
+        "b/deep/x.avi": "b:deep:x",
+        "b/y.mp4": "y",
+        "c/z.avi": "c:z.avi",
+        "c/z.mp4": "c:z.mp4",
+    }
+    assert not found.problems
+
+
+def test_files_that_come_to_one_id_all_the_same_are_problems_and_none_is_chosen(
+    tmp_path: Path,
+) -> None:
+    make_files(tmp_path, "a/x.avi", "b/x.avi", "b/a:x.avi")
+    found = find_clips(tmp_path)
+    assert [clip.id for clip in found.clips] == ["b:x"]
     assert [(p.path, p.reason) for p in found.problems] == [
-        ("a/x.avi", "shares its name with b/x.mp4"),
-        ("b/x.mp4", "shares its name with a/x.avi"),
+        ("a/x.avi", "shares its id a:x with b/a:x.avi"),
+        ("b/a:x.avi", "shares its id a:x with a/x.avi"),
     ]
+
+
+names = st.text(alphabet="ab", min_size=1, max_size=2)
+
+
+@given(st.sets(st.tuples(names, names, names, st.sampled_from(["avi", "mp4"]))))
+def test_ids_differ_where_paths_do_and_one_that_repeats_is_a_function_of_its_path(
+    files: set[tuple[str, str, str, str]],
+) -> None:
+    paths = [f"{a}/{b}/{stem}.{ending}" for a, b, stem, ending in sorted(files)]
+    ids = make_ids(paths)
+    assert len({*ids.values()}) == len(paths)
+    with_another = make_ids([*paths, *(f"other/{stem}.webm" for _, _, stem, _ in files)])
+    assert all(with_another[path] == clip_id for path, clip_id in ids.items() if ":" in clip_id)
 
 
 def test_a_link_back_to_the_folder_is_not_followed_forever(tmp_path: Path) -> None:

@@ -61,6 +61,35 @@ def test_without_a_column_of_groups_they_are_read_from_the_names(tmp_path: Path)
     assert [clip.group for clip in find_clips(path).clips] == ["g08", "talk"]
 
 
+def test_names_that_repeat_in_a_list_have_their_folders_in_their_ids(tmp_path: Path) -> None:
+    path = write_list(tmp_path, "path,label", "a/1.mp4,run", "../b/1.mp4,walk", "b/2.mp4,walk")
+    assert [clip.id for clip in find_clips(path).clips] == ["a:1", "b:1", "2"]
+
+
+def test_a_split_names_the_clips_of_a_store_as_the_store_does(tmp_path: Path) -> None:
+    stored = [Clip("1", "a", "", "a/1.avi"), Clip("b:1", "b", "", "b/1.avi")]
+    listed = write_list(tmp_path, "path,label,split", "a/1.avi,a,train", "b/1.avi,b,test")
+    assert parts_of(read_split(str(listed), stored))["train"] == {"1"}
+    for part, line in (("train", "a/1.avi 1"), ("val", "c/1.avi 3"), ("test", "b/1.avi")):
+        (tmp_path / f"{part}.txt").write_text(f"{line}\n")
+    official = tmp_path / "official.yaml"
+    official.write_text("train: train.txt\nval: val.txt\ntest: test.txt\n")
+    parts = parts_of(read_split(str(official), stored))
+    assert parts == {"train": {"1"}, "val": {"c:1"}, "test": {"b:1"}}
+
+
+def test_a_kept_draw_names_the_clips_as_the_store_does(tmp_path: Path) -> None:
+    stored = [Clip(f"{label}:1", label, "", f"{label}/1.avi") for label in "abcdefghij"]
+    drawn = read_split("draw", stored[:6], store=tmp_path)
+    again = read_split("draw", stored, store=tmp_path)
+    assert set().union(*parts_of(again).values()) == {clip.id for clip in stored}
+    assert all(parts_of(again)[part] >= parts_of(drawn)[part] for part in PARTS)
+    alone = [Clip("a:1", "a", "", "a/1.avi")]  # its like gave no features
+    for _ in range(2):
+        split = read_split("draw", alone, seed=1, store=tmp_path)
+        assert [clip.id for part in PARTS for clip in split.part(part)] == ["a:1"]
+
+
 def test_a_list_written_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "clips.csv"
     path.write_bytes(b'\xef\xbb\xbfpath,label\r\n"a, b.mp4",run\r\n')
@@ -112,7 +141,10 @@ def test_a_split_is_read_from_the_list_and_validation_is_drawn_by_group_where_it
     ("lines", "message"),
     [
         (["path,label", "a.mp4,x"], "expected a column `split`"),
-        (["path,label,split", "a.mp4,x,train", "b/a.mp4,x,train"], "1 names are those of several"),
+        (
+            ["path,label,split", *(f"{name}.mp4,x,train" for name in ("b/a", "c/a", "b:a"))],
+            "1 ids are those of several",
+        ),
         (["path,label,group,split", "a.mp4,x,g,train", "b.mp4,x,g,test"], "1 groups stand in both"),
     ],
 )

@@ -123,6 +123,26 @@ def read_problems(store: Path) -> dict[str, str]:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
 
+def test_clips_of_a_store_keep_their_ids_when_files_of_their_names_come_and_go(
+    tmp_path: Path,
+) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "store"
+    write_clip(videos / "a" / "1.avi", seed=0)
+    extract(videos, out)
+    before = FeatureStore(out).read("1")
+    write_clip(videos / "b" / "1.avi", seed=1)
+    outcome = extract(videos, out)
+    assert outcome.tally.num_clips == 1
+    assert {i: r.clip.path for i, r in FeatureStore(out).records.items()} == {
+        "1": "a/1.avi",
+        "b:1": "b/1.avi",
+    }
+    np.testing.assert_array_equal(FeatureStore(out).read("1"), before)
+    (videos / "a" / "1.avi").unlink()
+    assert extract(videos, out).tally.num_clips == 0
+    assert set(FeatureStore(out).records) == {"1", "b:1"}
+
+
 def test_a_store_notes_the_file_of_its_weights_also_when_it_was_begun_before(
     tmp_path: Path,
 ) -> None:
@@ -323,12 +343,11 @@ def test_every_damaged_file_is_named_and_the_rest_is_extracted(tmp_path: Path) -
     (bad / "v_Punch_g01_c01.avi").write_bytes(whole)
     outcome = extract(videos, tmp_path / "store")
     problems = read_problems(tmp_path / "store")
-    assert set(problems) == {"empty", "text", "cut", "v_Punch_g01_c01"}
+    assert set(problems) == {"empty", "text", "cut"}
     assert problems["cut"].startswith("truncated")
-    assert problems["v_Punch_g01_c01"].startswith("shares its name with")
-    assert len(outcome.problems) == 5  # the shared name counts for both files
     stored = FeatureStore(tmp_path / "store").records
-    assert set(stored) == {"v_Archery_g01_c01", "v_Archery_g02_c01", "cut"}
+    same = {"Bad:v_Punch_g01_c01", "Punch:v_Punch_g01_c01"}
+    assert set(stored) == {"v_Archery_g01_c01", "v_Archery_g02_c01", "cut", *same}
     assert stored["cut"].condition == TRUNCATED
     described = describe_store(tmp_path / "store")
     assert "truncated: 1\n  Bad/cut.avi: truncated" in described

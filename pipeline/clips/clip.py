@@ -7,9 +7,10 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.clips.ids import make_ids
 from pipeline.files import replacing
 
 # fmt: off
@@ -85,8 +86,9 @@ def read_group(stem: str) -> str:
 def find_clips(videos: Path) -> FoundClips:
     """The clips of a folder-per-class tree, `videos/<label>/.../<id>.<video ending>`, or of a list.
 
-    A list is a CSV file, as `read_clip_list` reads it. Clips that share a stem are all left out,
-    each with a Problem: an id names one clip. In a tree, hidden files and folders are passed over.
+    A list is a CSV file, as `read_clip_list` reads it. Clips that share a stem have their folders
+    in their ids, as `make_ids` says; where two come to one id all the same, both are left out, each
+    with a Problem. In a tree, hidden files and folders are passed over.
     Raises ValueError where there is nothing to extract.
     """
     if is_clip_list(videos):
@@ -101,7 +103,7 @@ def find_clips(videos: Path) -> FoundClips:
     files = _list_files(videos)
     paths = [path for path in files if Path(path).suffix.lower() in VIDEO_SUFFIXES]
     _refuse_no_dataset(videos, files, paths)
-    clips, problems = _refuse_shared_ids(_make_clip(path) for path in paths)
+    clips, problems = _refuse_shared_ids(_make_clips(paths))
     return FoundClips(videos, clips, problems, num_ignored=len(files) - len(paths))
 
 
@@ -130,7 +132,8 @@ def read_clip_list(path: Path) -> tuple[tuple[Clip, str], ...]:
         )
     listed = [_read_row(path, number, row) for number, row in enumerate(rows, start=2)]
     _refuse_repeats(path, [clip for clip, _ in listed])
-    return tuple(listed)
+    clips = tell_apart([clip for clip, _ in listed])
+    return tuple(zip(clips, (part for _, part in listed), strict=True))
 
 
 def write_clip_list(path: Path, listed: Iterable[tuple[Clip, str]]) -> None:
@@ -200,9 +203,28 @@ def _list_files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
-def _make_clip(path: str) -> Clip:
-    stem = Path(path).stem
-    return Clip(id=stem, label=path.split("/", maxsplit=1)[0], group=read_group(stem), path=path)
+def _make_clips(paths: Sequence[str]) -> list[Clip]:
+    ids = make_ids(paths)
+    return [
+        Clip(ids[path], path.split("/", maxsplit=1)[0], read_group(Path(path).stem), path)
+        for path in paths
+    ]
+
+
+def tell_apart(clips: Sequence[Clip]) -> tuple[Clip, ...]:
+    """These clips under the ids that `make_ids` gives their paths."""
+    ids = make_ids(clip.path for clip in clips)
+    return tuple(replace(clip, id=ids[clip.path]) for clip in clips)
+
+
+def keep_ids(clips: Iterable[Clip], known: Sequence[Clip]) -> tuple[Clip, ...]:
+    """These clips, each under the id that the one clip of `known` with its path has, if one has.
+
+    A file of the same stem that came later would change what `make_ids` says of a clip in a store.
+    """
+    counts = Counter(clip.path for clip in known)
+    id_of = {clip.path: clip.id for clip in known if counts[clip.path] == 1}
+    return tuple(replace(clip, id=id_of.get(clip.path, clip.id)) for clip in clips)
 
 
 def _refuse_shared_ids(clips: Iterable[Clip]) -> tuple[tuple[Clip, ...], tuple[Problem, ...]]:
@@ -211,7 +233,9 @@ def _refuse_shared_ids(clips: Iterable[Clip]) -> tuple[tuple[Clip, ...], tuple[P
         by_id[clip.id].append(clip)
     unique = tuple(same[0] for same in by_id.values() if len(same) == 1)
     problems = tuple(
-        Problem(clip.path, clip.id, clip.label, f"shares its name with {_others(clip, same)}")
+        Problem(
+            clip.path, clip.id, clip.label, f"shares its id {clip.id} with {_others(clip, same)}"
+        )
         for same in by_id.values()
         if len(same) > 1
         for clip in same

@@ -7,13 +7,22 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline.choices import suggest
-from pipeline.clips.clip import PARTS, Clip, is_clip_list, read_clip_list, write_clip_list
+from pipeline.clips.clip import (
+    PARTS,
+    Clip,
+    is_clip_list,
+    keep_ids,
+    read_clip_list,
+    tell_apart,
+    write_clip_list,
+)
 from pipeline.clips.official_lists import (
     find_hmdb51_lists,
     read_hmdb51_lists,
@@ -88,9 +97,9 @@ def read_split(
     if name == DRAW:
         return draw_split(clips, seed=seed) if store is None else _keep_draw(store, clips, seed)
     if is_clip_list(path):
-        return _with_validation(_read_marked_list(path), seed)
+        return _with_validation(_read_marked_list(path, clips), seed)
     if lists := find_hmdb51_lists(path if path.is_dir() else path.parent):
-        return _with_validation(_read_hmdb51(path, lists), seed)
+        return _with_validation(_read_hmdb51(path, lists, clips), seed)
     return _read_protocol(_find_file(name), clips)
 
 
@@ -160,7 +169,7 @@ def _source(clip: Clip) -> str:
 def _keep_draw(folder: Path, clips: Sequence[Clip], seed: int) -> Split:
     """The draw that is written down in `folder`, with the clips that came since."""
     path = folder / f"split-{DRAW}-{seed}.csv"
-    before = _read_marked_list(path) if path.is_file() else None
+    before = _read_marked_list(path, clips) if path.is_file() else None
     split = draw_split(clips, seed=seed, before=before)
     marked = [(clip, part) for part in PARTS for clip in split.part(part)]
     if before is None or len(marked) > sum(len(before.part(part)) for part in PARTS):
@@ -168,16 +177,18 @@ def _keep_draw(folder: Path, clips: Sequence[Clip], seed: int) -> Split:
     return split
 
 
-def _read_marked_list(path: Path) -> Split:
+def _read_marked_list(path: Path, clips: Sequence[Clip]) -> Split:
     """The split that the column `split` of a list of clips gives; rows without a part are out."""
-    marked = [(clip, part) for clip, part in read_clip_list(path) if part]
+    listed = read_clip_list(path)
+    kept = keep_ids((clip for clip, _ in listed), clips)
+    marked = [(clip, part) for clip, (_, part) in zip(kept, listed, strict=True) if part]
     parts = {name: tuple(clip for clip, part in marked if part == name) for name in PARTS}
     counts = Counter(clip.id for clip, _ in marked)
     shared = [clip_id for clip_id, count in counts.items() if count > 1]
     if shared:
         raise ValueError(
-            f"{path}: {len(shared)} names are those of several clips: {_some(shared)}.\n"
-            f"A file's name without its ending names one clip: rename, or leave out, the others."
+            f"{path}: {len(shared)} ids are those of several clips: {_some(shared)}.\n"
+            f"An id names one clip: rename, or leave out, the others."
         )
     if not parts["train"]:
         raise ValueError(
@@ -187,12 +198,22 @@ def _read_marked_list(path: Path) -> Split:
     return Split(path.stem, **parts)
 
 
-def _read_hmdb51(path: Path, lists: Sequence[str]) -> Split:
+def _read_hmdb51(path: Path, lists: Sequence[str], clips: Sequence[Clip]) -> Split:
     folder = path if path.is_dir() else path.parent
     if path.is_dir() or path.name not in lists:
         choices = ", ".join(f"{folder}/{name}" for name in lists)
         raise ValueError(f"split={path}: HMDB-51 has several splits; expected one of {choices}.")
-    return Split(f"hmdb51-{path.name}", val=(), **read_hmdb51_lists(folder, path.name))
+    parts = _tell_parts_apart(read_hmdb51_lists(folder, path.name), clips)
+    return Split(f"hmdb51-{path.name}", val=(), **parts)
+
+
+def _tell_parts_apart(
+    parts: Mapping[str, tuple[Clip, ...]], clips: Sequence[Clip]
+) -> dict[str, tuple[Clip, ...]]:
+    """The parts that lists give, their clips under the ids they have among `clips`."""
+    everything = [clip for listed in parts.values() for clip in listed]
+    named = iter(keep_ids(tell_apart(everything), clips))
+    return {part: tuple(islice(named, len(listed))) for part, listed in parts.items()}
 
 
 def _with_validation(split: Split, seed: int) -> Split:
@@ -208,6 +229,8 @@ def _read_protocol(path: Path, clips: Sequence[Clip]) -> Split:
     listed = read_table(path.parent / content["listed"]) if "listed" in content else clips
     _refuse_foreign_classes(path, listed, clips)
     parts = {part: _read_part(path, part, content, listed) for part in PARTS}
+    named = {part: parts[part] for part in PARTS if isinstance(content[part], str)}
+    parts |= _tell_parts_apart(named, clips)
     if not isinstance(content["val"], str):
         # UCF-101's official train lists hold the validation group too.
         in_val = {clip.id for clip in parts["val"]}
