@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from extract.allocation import keep_freed_memory
 from extract.limit import spread
-from extract.options import INSPECT, parse_words
+from extract.options import EXTRACT, INSPECT, VERIFY, parse_words
 from pipeline.clips import find_clips, is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
 
@@ -60,8 +60,7 @@ def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
 
     tally = outcome.tally
     lines = []
-    for name, changed in tally.redone.items():
-        lines.append(f"{name} was done anew: {', '.join(changed)} changed since it was written.")
+    lines += [f"{name} was done anew: {why}." for name, why in tally.redone.items()]
     if tally.num_clips:
         lines.append(
             f"{tally.num_clips} clips, {tally.num_steps} frames in {tally.wall_seconds:.1f} s: "
@@ -78,7 +77,7 @@ def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
             lines.append(f"  {stage:8s}{seconds:8.1f} s {rate}")
         lines.append("  (seconds of work, summed over threads and processes; the stages overlap)")
     else:
-        lines.append("Nothing was left to do.")
+        lines.append("Nothing was left to do: every byte is as it was written.")
     if num_ignored:
         lines.append(f"{num_ignored} files without the ending of a video were passed over.")
     lines += [f"  {p.path}: {p.reason}" for p in outcome.problems[:10]]
@@ -92,13 +91,17 @@ def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """Print what the store holds, or whether it is whole; the exit code."""
+    """Print what the store holds; the exit code."""
     from extract.inspect import describe_store
+
+    print(describe_store(options.store))
+    return OK
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Print whether the store is what was written; the exit code."""
     from extract.verify import verify_store
 
-    if not options.verify:
-        print(describe_store(options.store))
-        return OK
     found = verify_store(options.store)
     print(found)
     return SOME_FAILED if found.damages else OK
@@ -110,9 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         options = parse_words(words)
-        if options.verb == INSPECT:
-            return inspect(options)
-        return extract(options)
+        commands = {INSPECT: inspect, VERIFY: verify, EXTRACT: extract}
+        return commands[options.verb](options)
 
     return run_command(
         command, how_to_go_on="Run the same command again: it goes on where it stopped."

@@ -12,16 +12,20 @@ from pathlib import Path
 
 from extract.decode import ClipEnd, DecodePool
 from extract.encode import BatchEncoder
-from extract.plan import Shard, claim_shard, find_changed, is_done, plan_shards, read_plan
+from extract.plan import Shard, claim_shard, is_done, plan_shards, read_plan
 from extract.progress import Progress
+from extract.resume import find_todo
 from extract.shard import WriterThread, extract_shard
 from pipeline.backbones import Backbone
 from pipeline.clips import Clip, FoundClips, Problem
 from pipeline.features import (
     INDEX,
+    ClipRecord,
     FeatureSpec,
     ShardWriter,
+    check_index,
     claim_store,
+    read_index,
     read_shard,
     write_index,
     write_weights_place,
@@ -46,7 +50,7 @@ class Tally:
     encode_seconds: float = 0.0
     write_seconds: float = 0.0
     wall_seconds: float = 0.0
-    redone: dict[str, list[str]] = field(default_factory=dict)
+    redone: dict[str, str] = field(default_factory=dict)
     left_to_others: list[str] = field(default_factory=list)
 
 
@@ -74,15 +78,9 @@ def extract_features(
     if backbone.weights_file is not None:
         write_weights_place(out, backbone.weights_file)
     shards = plan_shards(out, found.clips)
-    tally = Tally()
-    todo = []
-    for shard in shards:
-        changed = find_changed(out, shard, videos) if is_done(out, shard) else []
-        if changed:
-            tally.redone[shard.name] = changed
-        if changed or not is_done(out, shard):
-            todo.append(shard)
-    if todo:
+    left = find_todo(out, shards, videos, spec=spec)
+    tally = Tally(redone=left.redone)
+    if left.todo:
         # An index must never be older than a shard: it comes back when all shards are done.
         (out / INDEX).unlink(missing_ok=True)
         with ExitStack() as stack:
@@ -90,10 +88,10 @@ def extract_features(
             pool = stack.enter_context(DecodePool(num_workers, stride=spec.stride))
             writer = WriterThread()
             stack.callback(writer.close)
-            progress = Progress(sum(len(shard.clips) for shard in todo))
+            progress = Progress(sum(len(shard.clips) for shard in left.todo))
             stack.callback(progress.close)
             work = _Work(videos, out, spec, encoder, pool, writer, progress, tally)
-            work.run(todo)
+            work.run(left.todo)
     return _conclude(out, spec, found, shards, tally)
 
 
@@ -160,21 +158,37 @@ def _conclude(
 ) -> Outcome:
     """Write problems.csv over everything the store knows and, when all is there, the index."""
     everything = read_plan(out)
-    problems, num_stored = list(found.problems), 0
+    problems = list(found.problems)
+    stored: list[tuple[str, ClipRecord]] = []
     for shard in everything:
         if not is_done(out, shard):
             continue
         _, records, failures = read_shard(out, shard.name)
-        num_stored += len(records)
+        stored += [(shard.name, record) for record in records]
         problems += [_truncation(r.clip, r.problem) for r in records if r.problem]
         problems += [failure.as_problem() for failure in failures]
     problems.sort(key=lambda problem: problem.path)
     write_text(out / PROBLEMS, _to_csv(problems))
     is_complete = all(is_done(out, shard) for shard in shards)
     done = [shard.name for shard in everything if is_done(out, shard)]
-    if is_complete and not (out / INDEX).is_file():
+    if is_complete and not _is_indexed(out, stored):
         write_index(out, spec, done)
-    return Outcome(tally, num_stored, tuple(problems), is_complete)
+    return Outcome(tally, len(stored), tuple(problems), is_complete)
+
+
+def _is_indexed(out: Path, stored: Sequence[tuple[str, ClipRecord]]) -> bool:
+    """Whether the index is there, whole, and says what the shards hold."""
+    try:
+        indexed = read_index(out)
+        return sorted(indexed, key=_clip_id) == sorted(stored, key=_clip_id) and not list(
+            check_index(out, indexed)
+        )
+    except ValueError:
+        return False
+
+
+def _clip_id(stored: tuple[str, ClipRecord]) -> str:
+    return stored[1].clip.id
 
 
 def _truncation(clip: Clip, problem: str) -> Problem:

@@ -26,10 +26,12 @@ def describe_store(folder: Path) -> str:
     records, failures = _read_all(folder)
     lines = [str(folder), *(f"  {f.name:16s}{getattr(spec, f.name)}" for f in fields(FeatureSpec))]
     shards = read_plan(folder)
+    absent = [shard.name for shard in shards if not is_done(folder, shard)]
+    state = "not complete" if absent or not (folder / INDEX).is_file() else "complete"
     if shards:
-        num_done = sum(is_done(folder, shard) for shard in shards)
-        lines.append(f"  {'shards':16s}{num_done} of {len(shards)} done")
-    state = "complete" if (folder / INDEX).is_file() else "not complete"
+        missing = f", missing: {', '.join(absent)}" if absent else ""
+        num_done = len(shards) - len(absent)
+        lines.append(f"  {'shards':16s}{num_done} of {len(shards)} done{missing}")
     num_frames = sum(record.num_frames for record in records)
     lines.append(f"\n{len(records)} clips, {num_frames} frames, {state}")
     if records:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.choices import check_choice
 from pipeline.devices import DEVICES, read_device
 
-INSPECT = "inspect"
+EXTRACT, INSPECT, VERIFY = "", "inspect", "verify"
 _OLD_INSPECT = "--inspect"
 _EXAMPLES = """\
 examples:
@@ -25,7 +25,9 @@ examples:
   python -m extract --videos my_clips/ --backbone timm/convnext_tiny --stride 5
       every fifth frame through a timm model
   python -m extract inspect features/UCF101-googlenet
-      what a store holds; --verify: whether it is whole
+      what a store holds
+  python -m extract verify features/UCF101-googlenet
+      whether it is what was written; extracting again mends it
 
 Run the same command again after a stop of any kind: it goes on where it stopped. Several processes
 may run it at the same time: each takes shards that no other has.
@@ -36,10 +38,14 @@ _INSPECT_EXAMPLES = """\
 examples:
   python -m extract inspect features/UCF101-googlenet
       spec, clips of each class, frames, and what is wrong with the videos
-  python -m extract inspect features/UCF101-googlenet --verify
-      read everything and compare the checksums: is it what was written?
+"""
+_VERIFY_EXAMPLES = """\
+examples:
+  python -m extract verify features/UCF101-googlenet
+      read every byte and compare the checksums: is it what was written?
 
-Ends with 0 (whole), 1 (something is damaged or missing: it says what) or 2 (no store).
+Ends with 0 (whole), 1 (something is damaged or missing: it says what) or 2 (no store). Run the
+same `python -m extract --videos VIDEOS` again to do just the clips of damaged files anew.
 """
 
 
@@ -50,14 +56,15 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
     """
     _refuse_old_spelling(words)
     if not words or words[0].startswith("-"):
-        return make_parser().parse_args(words, argparse.Namespace(verb=""))
+        return make_parser().parse_args(words, argparse.Namespace(verb=EXTRACT))
     if Path(words[0]).exists():
         raise ValueError(
-            f"python -m extract: expected {INSPECT} or an option, found {words[0]!r}.\n"
+            f"python -m extract: expected {INSPECT}, {VERIFY} or an option, found {words[0]!r}.\n"
             f"The command is: {_write_command('--videos', *words)}"
         )
-    check_choice("python -m extract", words[0], (INSPECT,))
-    return make_inspect_parser().parse_args(words[1:], argparse.Namespace(verb=INSPECT))
+    check_choice("python -m extract", words[0], (INSPECT, VERIFY))
+    make = {INSPECT: make_inspect_parser, VERIFY: make_verify_parser}[words[0]]
+    return make().parse_args(words[1:], argparse.Namespace(verb=words[0]))
 
 
 def _refuse_old_spelling(words: Sequence[str]) -> None:
@@ -76,18 +83,26 @@ def _write_command(*words: str) -> str:
 
 def make_inspect_parser() -> argparse.ArgumentParser:
     """The options of `inspect`."""
+    return _make_store_parser(INSPECT, "Print what a feature store holds.", _INSPECT_EXAMPLES)
+
+
+def make_verify_parser() -> argparse.ArgumentParser:
+    """The options of `verify`."""
+    description = (
+        "Read every clip of every shard, and compare checksums, shards, plan and index: name each "
+        "damaged clip."
+    )
+    return _make_store_parser(VERIFY, description, _VERIFY_EXAMPLES)
+
+
+def _make_store_parser(verb: str, description: str, epilog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m extract {INSPECT}",
-        description="Print what a feature store holds, or whether it is whole.",
-        epilog=_INSPECT_EXAMPLES,
+        prog=f"python -m extract {verb}",
+        description=description,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="its folder")
-    parser.add_argument(
-        "--verify",
-        action="store_true",
-        help="read every clip of every shard, and compare checksums, shards, plan and index",
-    )
     return parser
 
 
@@ -97,7 +112,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m extract",
         description="Decode videos and write the CNN features of their frames into HDF5.\n\n"
         "verbs, with options of their own (python -m extract VERB --help):\n"
-        f"  {INSPECT}  what a store holds, and whether it is whole",
+        f"  {INSPECT}  what a store holds\n"
+        f"  {VERIFY}   whether it is what was written",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -61,7 +61,9 @@ def read_plan(folder: Path) -> list[Shard]:
         ]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{path} is damaged ({error}): extract into another folder with --out."
+            f"{path} is damaged ({error}).\n"
+            f"Delete it and run the same `python -m extract` again: only shards that do not hold "
+            f"the clips of the new plan are done anew."
         ) from error
 
 

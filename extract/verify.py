@@ -14,8 +14,8 @@ from pipeline.features import (
     ClipRecord,
     FeatureSpec,
     ShardCheck,
+    check_index,
     check_shard,
-    find_wrong_links,
     read_index,
     read_spec,
 )
@@ -47,8 +47,8 @@ class Verification:
             [
                 *(f"  {line}" for line in self.damages),
                 f"{read}, {len(self.damages)} damages",
-                "Delete the damaged .h5 files and run the same `python -m extract` again: only "
-                "their clips are done anew.",
+                "Run the same `python -m extract` again, where the videos are: only the clips of "
+                "the damaged files are done anew.",
                 "A store of features made elsewhere must be written again.",
             ]
         )
@@ -114,6 +114,8 @@ def _name_clips(name: str, clip_ids: Iterator[str]) -> Iterator[str]:
 
 
 def _describe_shard(name: str, check: ShardCheck, spec: FeatureSpec) -> Iterator[str]:
+    if check.damage and not check.damages:
+        yield f"{name}.h5: {check.damage}"
     for clip_id, damage in check.damages:
         yield f"{name}.h5, clip {clip_id}: {damage}"
     if differences := check.spec.differences(spec):
@@ -135,6 +137,6 @@ def _compare_with_index(
     for clip_id, (name, _) in indexed.items():
         if name in checks and clip_id not in held:
             yield f"{name}.h5, clip {clip_id}: missing, but in {INDEX}"
-    wrong, said = _read_or_say(partial(find_wrong_links, folder, index))
+    wrong, said = _read_or_say(lambda: list(check_index(folder, index)))
     yield from said
-    yield from (f"{INDEX}, clip {clip_id}: a wrong link" for clip_id in wrong or ())
+    yield from (f"{INDEX}: {line}" for line in wrong or ())

@@ -318,7 +318,7 @@ def test_a_video_changed_since_is_done_anew_with_its_shard_alone(
     (out / "shard-00000.h5").touch()
     write_clip(videos / "Archery" / "v_Archery_g01_c01.avi", num_frames=20, seed=9)
     outcome = extract(videos, out)
-    assert outcome.tally.redone == {"shard-00000": ["v_Archery_g01_c01"]}
+    assert outcome.tally.redone == {"shard-00000": "v_Archery_g01_c01 changed since it was written"}
     assert outcome.tally.num_clips == 2
     assert FeatureStore(out).records["v_Archery_g01_c01"].num_steps == 20
 
@@ -358,20 +358,78 @@ def test_every_damaged_file_is_named_and_the_rest_is_extracted(tmp_path: Path) -
     assert again.problems == outcome.problems
 
 
-def test_a_store_with_a_flipped_bit_is_mended_as_its_error_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, dict[str, bytes]]:
+    """Four videos, their store in two shards, and its bytes."""
     monkeypatch.setattr(plan, "CLIPS_PER_SHARD", 2)
-    videos = write_clips(tmp_path / "videos", num=4)
-    out = tmp_path / "store"
+    videos, out = write_clips(tmp_path / "videos", num=4), tmp_path / "store"
     extract(videos, out)
-    whole = read_bytes(out)
+    return videos, out, read_bytes(out)
+
+
+def test_a_store_with_a_flipped_bit_is_mended_as_its_error_says(
+    mended: tuple[Path, Path, dict[str, bytes]],
+) -> None:
+    videos, out, whole = mended
     shard = out / "shard-00001.h5"
     flip_bit(shard, find_features(shard, "v_Punch_g02_c01")[40])
-    with pytest.raises(ValueError, match=rf"clip v_Punch_g02_c01: [\s\S]*Delete {shard} and run"):
+    with pytest.raises(
+        ValueError, match=r"clip v_Punch_g02_c01: [\s\S]*Run the same `python -m ext"
+    ):
         FeatureStore(out).read("v_Punch_g02_c01")
-    shard.unlink()
-    assert extract(videos, out).tally.num_clips == 2
+    tally = extract(videos, out).tally
+    assert tally.num_clips == 2
+    assert tally.redone["shard-00001"].startswith("it was damaged: clip v_Punch_g02_c01: expected")
+    assert read_bytes(out) == whole
+    assert extract(videos, out).tally.num_clips == 0
+
+
+@pytest.mark.parametrize("name", ["shard-00000.h5", "shard-00001.h5", "index.h5"])
+@pytest.mark.parametrize("seed", range(3))
+def test_any_damaged_file_of_a_store_is_mended_and_no_other_touched(
+    mended: tuple[Path, Path, dict[str, bytes]], name: str, seed: int
+) -> None:
+    videos, out, whole = mended
+    generator = random.Random(seed)
+    content = whole[name]
+    start = generator.randrange(len(content))
+    damaged = (
+        content[:start],
+        content[:start] + b"\xff" * 100 + content[start + 100 :],
+        None,
+    )[seed]
+    if damaged is None:
+        (out / name).unlink()
+    else:
+        (out / name).write_bytes(damaged)
+    assert extract(videos, out).tally.num_clips == (0 if name == "index.h5" else 2)
+    assert read_bytes(out) == whole
+
+
+def test_a_damaged_shard_whose_videos_are_gone_is_kept_and_said(
+    mended: tuple[Path, Path, dict[str, bytes]],
+) -> None:
+    videos, out, _ = mended
+    shard = out / "shard-00000.h5"
+    flip_bit(shard, find_features(shard, "v_Archery_g01_c01")[3])
+    damaged = read_bytes(out)
+    (videos / "Archery" / "v_Archery_g02_c01.avi").unlink()
+    with pytest.raises(
+        ValueError, match="1 of its 2 videos are not there to do it anew, such as A"
+    ):
+        extract(videos, out)
+    assert read_bytes(out) == damaged
+
+
+def test_a_plan_that_was_damaged_and_deleted_is_made_anew(
+    mended: tuple[Path, Path, dict[str, bytes]],
+) -> None:
+    videos, out, whole = mended
+    (out / "plan.json").write_bytes(whole["plan.json"][:50])
+    with pytest.raises(ValueError, match=r"plan.json is damaged[\s\S]*Delete it and run the same"):
+        extract(videos, out)
+    (out / "plan.json").unlink()
+    assert extract(videos, out).tally.num_clips == 0
     assert read_bytes(out) == whole
 
 

@@ -24,15 +24,18 @@ from pipeline.features import (
     FeatureStore,
     FeatureWriter,
     ShardWriter,
+    check_shard,
     claim_store,
     read_shard,
     read_spec,
     write_index,
 )
 from pipeline.features.checksum import find_damage
+from pipeline.features.seal import is_as_written, read_sealed
 from tests.damage import find_features, flip_bit
 
 SPEC = FeatureSpec(backbone="mine", dim=4, dtype="float32")
+WITHOUT_SEALS = "clip features 2"
 
 
 def make_clip(name: str = "v_Punch_g08_c01") -> Clip:
@@ -210,7 +213,7 @@ def test_a_shard_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     shard = tmp_path / "shard-00000.h5"
     (tmp_path / "old.h5").write_bytes(shard.read_bytes())
     with h5py.File(tmp_path / "old.h5") as old, h5py.File(tmp_path / "new.h5", "w") as new:
-        new.attrs.update(old.attrs)
+        new.attrs.update({**old.attrs, "format": WITHOUT_SEALS})
         new["clips/before"] = np.zeros((100, 4))  # every clip lies elsewhere now
         for clip_id, dataset in old["clips"].items():
             new[f"clips/{clip_id}"] = dataset[:]
@@ -221,9 +224,17 @@ def test_a_shard_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
 def test_compressed_clips_are_read_too(tmp_path: Path) -> None:
     arrays = write_store(tmp_path)
     with h5py.File(tmp_path / "shard-00000.h5", "a") as file:
+        file.attrs["format"] = WITHOUT_SEALS
         del file["clips/clip1"]
         file["clips"].create_dataset("clip1", data=arrays[1], compression="gzip")
+    break_seal(tmp_path / "shard-00000.h5")
     np.testing.assert_array_equal(FeatureStore(tmp_path).read("clip1"), arrays[1])
+
+
+def break_seal(path: Path) -> None:
+    """Make a sealed file one of HDF5 alone, as files of before seals are."""
+    content = path.read_bytes()
+    path.write_bytes(bytes(512) + content[512:])
 
 
 def write_old_store(folder: Path, array: np.ndarray) -> None:
@@ -294,7 +305,7 @@ def test_a_flipped_bit_in_features_is_an_error_that_names_store_clip_and_mend(
     store = FeatureStore(tmp_path)
     expected = (
         rf"{tmp_path}, clip clip1: .* shard-00000.h5 are damaged: expected the checksum "
-        rf"{store.records['clip1'].checksum}, found [0-9a-f]{{8}}.\nDelete {shard} and run"
+        rf"{store.records['clip1'].checksum}, found [0-9a-f]{{8}}.\nRun the same"
     )
     for _ in range(2):
         with pytest.raises(ValueError, match=expected):
@@ -331,11 +342,50 @@ def test_a_flipped_bit_in_the_records_of_the_index_is_an_error_that_names_it(
     write_store(tmp_path)
     index = tmp_path / INDEX
     whole = index.read_bytes()
-    for text in (b'"label": "Punch"', b'"checksum": "', b'"shard": "shard-00001"'):
+    for text in (b'"label": "Punch"', b'"checksum": "', b'"shard-00001"'):
         index.write_bytes(whole)
         flip_bit(index, whole.index(text) + len(text) - 2, bit=1)
-        with pytest.raises(ValueError, match=rf"{index} cannot be read as HDF5, or is damaged"):
+        with pytest.raises(ValueError, match=rf"{index} cannot be read, or is damaged"):
             FeatureStore(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shard-00000.h5", INDEX])
+def test_no_byte_of_a_sealed_file_changes_without_being_found(tmp_path: Path, name: str) -> None:
+    write_store(tmp_path)
+    path = tmp_path / name
+    whole = path.read_bytes()
+    assert is_as_written(path)
+    generator = random.Random(0)
+    for _ in range(200):
+        path.write_bytes(whole)
+        flip_bit(path, generator.randrange(len(whole)), generator.randrange(8))
+        try:
+            is_found = read_sealed(path) is None or not is_as_written(path)
+        except ValueError:
+            is_found = True
+        assert is_found
+
+
+def test_a_sealed_file_without_its_mark_or_its_end_is_refused(tmp_path: Path) -> None:
+    write_store(tmp_path)
+    shard = tmp_path / "shard-00000.h5"
+    whole = shard.read_bytes()
+    break_seal(shard)
+    with pytest.raises(ValueError, match="its seal is gone"):
+        read_shard(tmp_path, "shard-00000")
+    for num_bytes in (len(whole) - 1, len(whole) // 2, 600, 512, 100):
+        shard.write_bytes(whole[:num_bytes])
+        with pytest.raises(ValueError, match=r"shard-00000\.h5 cannot be read, or is damaged"):
+            read_shard(tmp_path, "shard-00000")
+
+
+def test_damage_to_hdf5_that_is_not_read_is_found_when_a_store_is_checked(tmp_path: Path) -> None:
+    arrays = write_store(tmp_path)
+    shard = tmp_path / "shard-00000.h5"
+    flip_bit(shard, shard.read_bytes().index(b"OHDR") + 20)
+    np.testing.assert_array_equal(FeatureStore(tmp_path).read("clip0"), arrays[0])
+    check = check_shard(tmp_path, "shard-00000")
+    assert (check.damages, check.damage) == ((), "its HDF5 is not what was written")
 
 
 def test_features_made_anew_since_the_index_was_written_are_refused(tmp_path: Path) -> None:
@@ -354,7 +404,9 @@ def test_features_made_anew_since_the_index_was_written_are_refused(tmp_path: Pa
 def test_a_clip_that_lost_its_checksum_is_damage(tmp_path: Path) -> None:
     write_store(tmp_path)
     with h5py.File(tmp_path / "shard-00000.h5", "a") as file:
+        file.attrs["format"] = WITHOUT_SEALS
         file["clips/clip1"].attrs["checksum"] = ""
+    break_seal(tmp_path / "shard-00000.h5")
     with pytest.raises(ValueError, match=r"shard-00000.h5 .*a clip without a checksum"):
         read_shard(tmp_path, "shard-00000")
 
@@ -399,12 +451,12 @@ def test_a_damaged_or_missing_shard_is_named(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     shard = tmp_path / "shard-00000.h5"
     shard.write_bytes(shard.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"shard-00000\.h5 cannot be read as HDF5"):
+    with pytest.raises(ValueError, match=r"shard-00000\.h5 cannot be read, or is damaged"):
         store.read("clip0")
     shard.unlink()
     with pytest.raises(ValueError, match=r"shard-00000\.h5 is missing"):
         store.read("clip0")
     with h5py.File(shard, "w"):
         pass
-    with pytest.raises(ValueError, match="expected a file of the form"):
+    with pytest.raises(ValueError, match="of the form None, not 'clip features 3'"):
         read_shard(tmp_path, "shard-00000")

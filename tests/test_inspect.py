@@ -1,11 +1,10 @@
-"""`python -m extract inspect`: what a store holds, and whether it is what was written."""
+"""`python -m extract inspect` and `verify`: what a store holds, and whether it was written so."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -46,7 +45,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def verify(store: Path) -> int:
-    return main(["inspect", str(store), "--verify"])
+    return main(["verify", str(store)])
 
 
 def test_a_whole_store_is_found_whole(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +73,7 @@ def test_every_damaged_clip_and_missing_shard_is_named_in_one_call(
     assert lines[1].startswith("  shard-00000.h5, clip clip0: expected the checksum ")
     assert lines[2].startswith("  shard-00000.h5, clip clip1: expected the checksum ")
     assert lines[3] == f"{store}: 4 clips read, 3 damages"
-    assert "run the same `python -m extract` again" in lines[4]
+    assert "Run the same `python -m extract` again" in lines[4]
 
 
 def test_a_shard_and_an_index_that_hdf5_cannot_read_are_named(
@@ -84,8 +83,8 @@ def test_a_shard_and_an_index_that_hdf5_cannot_read_are_named(
         (store / name).write_bytes((store / name).read_bytes()[:200])
     assert verify(store) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"  {store}/shard-00001.h5 cannot be read as HDF5")
-    assert lines[1].startswith(f"  {store}/{INDEX} cannot be read as HDF5")
+    assert lines[0].startswith(f"  {store}/shard-00001.h5 cannot be read, or is damaged")
+    assert lines[1].startswith(f"  {store}/{INDEX} cannot be read, or is damaged")
     assert lines[2] == f"{store}: 3 clips read, 2 damages"
 
 
@@ -107,17 +106,31 @@ def test_an_index_that_disagrees_with_the_shards_is_told_by_clip(
     with ShardWriter(store, "shard-00000", SPEC) as file:
         file.append(np.ones((6, 4)))
         file.finish(ClipRecord(CLIPS[0], 6, 6, 25.0))
-    with h5py.File(store / INDEX, "a") as index:
-        del index["clips/clip4"]
-        index["clips/clip4"] = h5py.ExternalLink("shard-00000.h5", "/clips/clip0")
     assert verify(store) == 1
-    assert capsys.readouterr().out.splitlines()[:5] == [
+    assert capsys.readouterr().out.splitlines()[:4] == [
         "  shard-00000.h5, clip clip1: not in it as plan.json says",
         "  index.h5, clip clip0: not what shard-00000.h5 says of it",
         "  index.h5, clip clip2: missing, but in shard-00001.h5",
         "  index.h5, clip clip3: missing, but in shard-00001.h5",
-        "  index.h5, clip clip4: a wrong link",
     ]
+
+
+def test_a_link_of_the_index_that_was_changed_is_found(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = store / INDEX
+    flip_bit(index, index.read_bytes().index(b"/clips/clip4"))
+    assert verify(store) == 1
+    assert "  index.h5: its HDF5 is not what was written\n" in capsys.readouterr().out
+
+
+def test_a_shard_that_is_gone_is_seen(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(store)]) == 0
+    assert "3 of 3 done\n\n5 clips, 30 frames, complete" in capsys.readouterr().out
+    (store / "shard-00001.h5").unlink()
+    assert main(["inspect", str(store)]) == 0
+    shown = capsys.readouterr().out
+    assert "2 of 3 done, missing: shard-00001\n\n3 clips, 18 frames, not complete" in shown
 
 
 def test_a_damaged_plan_and_a_shard_of_another_spec_are_named(
@@ -133,7 +146,7 @@ def test_a_damaged_plan_and_a_shard_of_another_spec_are_named(
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["inspect", str(tmp_path)], ["inspect", str(tmp_path), "--verify"]):
+    for arguments in (["inspect", str(tmp_path)], ["verify", str(tmp_path)]):
         assert main(arguments) == 2
         assert "expected a feature store, found no spec.json" in capsys.readouterr().err
 
@@ -144,7 +157,10 @@ def test_what_is_no_store_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("--inspect my/store", "The command is: python -m extract inspect my/store"),
         ("--inspect=my/store", "The command is: python -m extract inspect my/store"),
         ("--inspect", "The command is: python -m extract inspect STORE"),
-        ("inspekt my/store", "expected one of inspect, found 'inspekt'. Did you mean inspect?"),
+        (
+            "inspekt my/store",
+            "expected one of inspect, verify, found 'inspekt'. Did you mean inspect?",
+        ),
         (".", "The command is: python -m extract --videos ."),
     ],
 )
@@ -160,13 +176,14 @@ def test_a_wrong_spelling_is_answered_with_the_right_one(
 
 def test_each_verb_has_a_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     helps = []
-    for words in (["--help"], ["inspect", "--help"]):
+    for words in (["--help"], ["inspect", "--help"], ["verify", "--help"]):
         with pytest.raises(SystemExit) as exit_:
             main(words)
         assert exit_.value.code == 0
         helps.append(capsys.readouterr().out)
-    of_extract, of_inspect = helps
+    of_extract, of_inspect, of_verify = helps
     assert "--backbone" in of_extract
     assert "inspect  what a store holds" in of_extract
-    assert "--verify" in of_inspect
+    assert "verify   whether it is what was written" in of_extract
+    assert "compare checksums" in of_verify
     assert "--backbone" not in of_inspect

@@ -22,7 +22,7 @@ from pipeline.features.spec import (
     FeatureSpec,
 )
 from pipeline.features.store import FeatureStore
-from pipeline.features.verify import ShardCheck, check_shard, find_wrong_links
+from pipeline.features.verify import ShardCheck, check_index, check_shard
 from pipeline.features.weights import read_weights_place, write_weights_place
 from pipeline.features.writers import FeatureWriter, ShardWriter
 
@@ -39,9 +39,9 @@ __all__ = [
     "FeatureWriter",
     "ShardCheck",
     "ShardWriter",
+    "check_index",
     "check_shard",
     "claim_store",
-    "find_wrong_links",
     "read_index",
     "read_shard",
     "read_spec",

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from pipeline.clips import Clip
 from pipeline.features.checksum import compute_checksum
+from pipeline.features.seal import USER_BLOCK_BYTES, read_sealed, seal
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
 from pipeline.files import replacing, write_text
 
 INDEX = "index.h5"
 SPEC = "spec.json"
-FORMAT = "clip features 2"
-_WITHOUT_CHECKSUMS = "clip features 1"
+FORMAT = "clip features 3"
+# Without seals; the first also without checksums.
+_WITHOUT_CHECKSUMS, _WITH_CHECKSUMS = "clip features 1", "clip features 2"
 # What h5py raises on a file whose inner structure is damaged.
 DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
@@ -61,45 +64,57 @@ def read_shard(
     folder: Path, name: str
 ) -> tuple[FeatureSpec, tuple[ClipRecord, ...], tuple[Failure, ...]]:
     """The spec, the clips and the failures of one complete shard."""
-    with open_file(folder / f"{name}.h5") as file:
+    path = folder / f"{name}.h5"
+    with naming_damage(path):
+        content = read_sealed(path)
+        if content is not None:
+            return (
+                FeatureSpec.from_dict(content["spec"]),
+                tuple(ClipRecord.from_attributes(clip) for clip, _ in content["clips"]),
+                tuple(_make_failure(failure) for failure in content["failures"]),
+            )
+    with open_unsealed(path) as file:
         spec = FeatureSpec.from_json(file.attrs["spec"])
         # By name: a damaged link is an error then, where values() gives None.
         clips = file["clips"]
         records = tuple(ClipRecord.from_attributes(clips[clip_id].attrs) for clip_id in clips)
-        if file.attrs["format"] == FORMAT and not all(record.checksum for record in records):
+        if file.attrs["format"] == _WITH_CHECKSUMS and not all(r.checksum for r in records):
             raise ValueError("a clip without a checksum")
-        failures = []
-        for group in file["failures"].values():
-            content = dict(group.attrs)
-            reason, num_bytes = content.pop("reason"), int(content.pop("num_bytes"))
-            failures.append(Failure(Clip(**content), reason, num_bytes))
-    return spec, records, tuple(failures)
+        failures = tuple(_make_failure(group.attrs) for group in file["failures"].values())
+    return spec, records, failures
+
+
+def _make_failure(attributes: Mapping[str, Any]) -> Failure:
+    content = dict(attributes)
+    reason, num_bytes = content.pop("reason"), int(content.pop("num_bytes"))
+    return Failure(Clip(**content), reason, num_bytes)
 
 
 def write_index(folder: Path, spec: FeatureSpec, shards: Sequence[str]) -> None:
-    """Write `index.h5`: a link to every clip of these shards, with all records beside them."""
-    with replacing(folder / INDEX) as unfinished, h5py.File(unfinished, "w", libver="v110") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["spec"] = spec.to_json()
-        links = file.create_group("clips")
-        lines = []
-        for name in shards:
-            _, records, _ = read_shard(folder, name)
-            for record in records:
-                link = h5py.ExternalLink(f"{name}.h5", f"/clips/{record.clip.id}")
-                links[record.clip.id] = link
-                lines.append(json.dumps({**record.to_attributes(), "shard": name}))
-        # Of one length: HDF5 may hang on damage among strings of several.
-        length = max((len(line.encode()) for line in lines), default=1)
-        file.create_dataset("records", data=lines, dtype=h5py.string_dtype(length=length))
-        file.attrs["checksum"] = _sum_lines(lines)
+    """Write `index.h5`: a link to every clip of these shards, with all records in its seal."""
+    records = [(name, record) for name in shards for record in read_shard(folder, name)[1]]
+    with replacing(folder / INDEX) as unfinished:
+        with h5py.File(unfinished, "w", libver="v110", userblock_size=USER_BLOCK_BYTES) as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["spec"] = spec.to_json()
+            links = file.create_group("clips")
+            for name, record in records:
+                links[record.clip.id] = h5py.ExternalLink(f"{name}.h5", f"/clips/{record.clip.id}")
+        seal(unfinished, {"clips": [(name, record.to_attributes()) for name, record in records]})
 
 
 def read_index(folder: Path) -> tuple[tuple[str, ClipRecord], ...]:
     """The name of the shard and the record of every clip, in the order of `index.h5`."""
-    with open_file(folder / INDEX) as file:
+    path = folder / INDEX
+    with naming_damage(path):
+        content = read_sealed(path)
+        if content is not None:
+            return tuple(
+                (name, ClipRecord.from_attributes(record)) for name, record in content["clips"]
+            )
+    with open_unsealed(path) as file:
         lines = list(file["records"].asstr()[:])
-        if file.attrs["format"] == FORMAT and file.attrs["checksum"] != _sum_lines(lines):
+        if file.attrs["format"] == _WITH_CHECKSUMS and file.attrs["checksum"] != _sum_lines(lines):
             raise ValueError("its records do not have the checksum that it says")
         contents = [json.loads(line) for line in lines]
         return tuple((c.pop("shard"), ClipRecord.from_attributes(c)) for c in contents)
@@ -110,22 +125,31 @@ def _sum_lines(lines: Sequence[str]) -> str:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[h5py.File]:
-    """A file of a store, open for reading in the block.
-
-    Raises ValueError where it is missing or foreign, or where the block finds it damaged.
-    """
+def naming_damage(path: Path) -> Iterator[None]:
+    """Errors of reading a store's file as a ValueError that names it and says what mends it."""
     if not path.is_file():
         raise ValueError(f"{path} is missing: run the same `python -m extract` again.")
     try:
-        with h5py.File(path, "r") as file:
-            form = file.attrs.get("format")
-            if form in (FORMAT, _WITHOUT_CHECKSUMS):
-                yield file
-                return
+        yield
     except DAMAGE as error:
         raise ValueError(
-            f"{path} cannot be read as HDF5, or is damaged ({error}).\n"
-            f"Delete it and run the same `python -m extract` again: only its clips are done anew."
+            f"{path} cannot be read, or is damaged ({error}).\n"
+            f"Run the same `python -m extract` again, where the videos are: only its clips are "
+            f"done anew."
         ) from error
-    raise ValueError(f"{path}: expected a file of the form {FORMAT!r}, found {form!r}.")
+
+
+@contextmanager
+def open_unsealed(path: Path) -> Iterator[h5py.File]:
+    """A file of a store of before seals, open for reading in the block.
+
+    Raises ValueError where it is missing or foreign, or where the block finds it damaged.
+    """
+    with naming_damage(path):
+        with h5py.File(path, "r") as file:
+            form = file.attrs.get("format")
+            if form in (_WITHOUT_CHECKSUMS, _WITH_CHECKSUMS):
+                yield file
+                return
+        said = "its seal is gone" if form == FORMAT else f"of the form {form!r}, not {FORMAT!r}"
+        raise ValueError(said)

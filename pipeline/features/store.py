@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.features.checksum import compute_checksum, find_damage
-from pipeline.features.files import INDEX, open_file, read_index, read_spec
+from pipeline.features.files import INDEX, read_index, read_shard, read_spec
+from pipeline.features.places import Place, read_array, read_places
 
 
 class FeatureStore:
@@ -63,8 +63,8 @@ class FeatureStore:
         path = self.folder / f"{self._shard_of[clip_id]}.h5"
         known = self._contents.get(path.name)
         if known is None or known.state != _find_state(path):
-            known = self._contents[path.name] = _find_contents(path)
-        array = _read_array(path, clip_id, known.places.get(clip_id))
+            known = self._contents[path.name] = _Contents(_find_state(path), read_places(path))
+        array = read_array(path, clip_id, known.places.get(clip_id))
         if clip_id not in known.checked:
             self._check(path, clip_id, array)
             known.checked.add(clip_id)
@@ -74,9 +74,9 @@ class FeatureStore:
         damage = find_damage(array, self.records[clip_id], self.spec)
         if damage is None:
             return
-        with open_file(path) as file:
-            own = file["clips"][clip_id].attrs.get("checksum")
-        if own == compute_checksum(array):
+        _, records, _ = read_shard(self.folder, path.stem)
+        own = {record.clip.id: record.checksum for record in records}
+        if own.get(clip_id) == compute_checksum(array):
             raise ValueError(
                 f"{self.folder}, clip {clip_id}: {path.name} holds other features than index.h5 "
                 f"says: it was made anew since.\n"
@@ -85,52 +85,18 @@ class FeatureStore:
             )
         raise ValueError(
             f"{self.folder}, clip {clip_id}: its features in {path.name} are damaged: {damage}.\n"
-            f"Delete {path} and run the same `python -m extract` again: only its clips are done "
-            f"anew. A store of features made elsewhere must be written again."
+            f"Run the same `python -m extract` again, where the videos are: only the clips of this "
+            f"file are done anew. A store of features made elsewhere must be written again."
         )
-
-
-def _read_array(path: Path, clip_id: str, place: _Place | None) -> NDArray[Any]:
-    if place is None:
-        with open_file(path) as file:
-            array: NDArray[Any] = file["clips"][clip_id][:]
-        return array
-    count = math.prod(place.shape)
-    return np.fromfile(path, place.dtype, count, offset=place.offset).reshape(place.shape)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the numbers of a contiguous dataset lie in its file."""
-
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True)
 class _Contents:
-    """A shard as it was: its file's `state`, its contiguous clips' places, the clips `checked`.
-
-    Reading contiguous ones past HDF5 takes a fifth of the time, and leaves Python's lock to the
-    training.
-    """
+    """A shard as it was: its file's `state`, where its clips lie, the clips `checked`."""
 
     state: tuple[int, ...]
-    places: dict[str, _Place] = field(default_factory=dict)
+    places: Mapping[str, Place | None]
     checked: set[str] = field(default_factory=set)
-
-
-def _find_contents(path: Path) -> _Contents:
-    contents = _Contents(_find_state(path))
-    with open_file(path) as file:
-        clips = file["clips"]
-        for clip_id in clips:
-            dataset = clips[clip_id]
-            offset = dataset.id.get_offset()
-            if offset is not None:  # None: in chunks
-                contents.places[clip_id] = _Place(offset, dataset.shape, dataset.dtype)
-    return contents
 
 
 def _find_state(path: Path) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from pipeline.clips import Clip
 from pipeline.features.checksum import Checksum
 from pipeline.features.files import FORMAT, INDEX, claim_store, write_index
+from pipeline.features.places import SealedPlace, find_place
+from pipeline.features.seal import USER_BLOCK_BYTES, seal
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
 from pipeline.files import replacing
 
@@ -38,11 +41,16 @@ class ShardWriter:
         self._num_buffered = 0
         self._checksum = Checksum()
         self._open_clip: h5py.Dataset | None = None
+        self._clips: list[tuple[dict[str, Any], SealedPlace | None]] = []
+        self._failures: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         # A shard is written under a lock.
         unfinished = self._whole.enter_context(replacing(self._path, is_locked=True))
-        file = h5py.File(unfinished, "w", libver="v110", track_order=False)
+        self._whole.push(partial(self._seal, unfinished))
+        file = h5py.File(
+            unfinished, "w", libver="v110", track_order=False, userblock_size=USER_BLOCK_BYTES
+        )
         self._file = self._whole.enter_context(file)
         self._file.attrs["format"] = FORMAT
         self._file.attrs["spec"] = self._spec.to_json()
@@ -86,8 +94,10 @@ class ShardWriter:
             dataset = self._file.create_dataset(name, data=np.concatenate(self._rows))
         assert len(dataset) == record.num_steps
         summed = replace(record, checksum=self._checksum.hex_digits())
-        for key, value in summed.to_attributes().items():
+        attributes = summed.to_attributes()
+        for key, value in attributes.items():
             dataset.attrs[key] = value
+        self._clips.append((attributes, find_place(dataset)))
         if self._spec.stride > 1:
             dataset.attrs["frame_indices"] = np.arange(record.num_steps) * self._spec.stride
         self._rows, self._num_buffered, self._checksum = [], 0, Checksum()
@@ -100,6 +110,14 @@ class ShardWriter:
         content = {**asdict(failure.clip), "reason": failure.reason, "num_bytes": failure.num_bytes}
         for key, value in content.items():
             group.attrs[key] = value
+        self._failures.append(content)
+
+    def _seal(self, unfinished: Path, kind: type[BaseException] | None, *_: object) -> None:
+        """Seal the file that was closed, unless an error ended it."""
+        if kind is None:
+            clips = sorted(self._clips, key=lambda clip: str(clip[0]["id"]))
+            content = {"clips": clips, "failures": self._failures, "spec": asdict(self._spec)}
+            seal(unfinished, content)
 
     def _flush(self) -> None:
         rows = np.concatenate(self._rows)
