@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,10 @@ from filelock import FileLock, Timeout
 from pipeline.clips import Clip, keep_ids
 from pipeline.features import read_shard
 from pipeline.files import digest_file, write_text
+from pipeline.seals import dump_sealed, load_sealed
 
 PLAN = "plan.json"
+_FORMAT = "plan 2"
 CLIPS_PER_SHARD = 32
 
 
@@ -44,7 +45,8 @@ def plan_shards(folder: Path, clips: Sequence[Clip]) -> tuple[Shard, ...]:
             name = f"shard-{len(shards):05d}"
             shards.append(Shard(name, tuple(new[start : start + CLIPS_PER_SHARD])))
         if new:
-            write_text(folder / PLAN, json.dumps([asdict(shard) for shard in shards], indent=1))
+            content = {"format": _FORMAT, "shards": [asdict(shard) for shard in shards]}
+            write_text(folder / PLAN, dump_sealed(content))
     wanted = {clip.id for clip in clips}
     return tuple(shard for shard in shards if wanted & {clip.id for clip in shard.clips})
 
@@ -55,9 +57,12 @@ def read_plan(folder: Path) -> list[Shard]:
     if not path.is_file():
         return []
     try:
+        content = load_sealed(path.read_text(encoding="utf-8"))
+        # Those of before were a list.
+        entries = content if isinstance(content, list) else content["shards"]
         return [
             Shard(entry["name"], tuple(Clip(**clip) for clip in entry["clips"]))
-            for entry in json.loads(path.read_text(encoding="utf-8"))
+            for entry in entries
         ]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from pipeline.features import (
     claim_store,
     write_index,
 )
-from tests.damage import find_features, flip_bit
+from pipeline.seals import seal
+from tests.damage import blank_seal, find_features, flip_bit
 
 SPEC = FeatureSpec(backbone="mine", dim=4, dtype="float32")
 CLIPS = tuple(Clip(f"clip{i}", "Punch", "g08", f"Punch/clip{i}.avi") for i in range(5))
@@ -137,8 +137,8 @@ def test_a_damaged_plan_and_a_shard_of_another_spec_are_named(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (store / "plan.json").write_text("[{")
-    content = json.loads((store / "spec.json").read_text())
-    (store / "spec.json").write_text(json.dumps({**content, "stride": 3}))
+    spec = blank_seal((store / "spec.json").read_text())
+    (store / "spec.json").write_text(seal(spec.replace('"stride": 1', '"stride": 3')))
     assert verify(store) == 1
     output = capsys.readouterr().out
     assert f"{store}/plan.json is damaged" in output

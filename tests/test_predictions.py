@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from eval.predictions.predictions import (
     write_predictions,
 )
 from pipeline.tasks import PartUse
+from tests.damage import flip_bit
 
 _NAMES = st.lists(st.text("aß,\"'\n;: $", min_size=1, max_size=6), min_size=2, unique=True)
 
@@ -67,13 +70,33 @@ def test_the_comparison_of_this_file_sees_one_changed_output() -> None:
 def test_the_file_has_a_row_for_each_listed_clip_also_the_missing_ones(tmp_path: Path) -> None:
     outputs = np.zeros((3, 2), np.float32)
     write_predictions(tmp_path / "p.csv", _make(("a", "b"), outputs, [1, 0, 0]))
-    assert (tmp_path / "p.csv").read_text() == (
-        "id,use,source,target,output:a,output:b\n"
-        "clip 0,used,sclip 0,b,0,0\n"
-        "clip 1,truncated,sclip 1,a,0,0\n"
-        "clip 2,damaged,sclip 2,a,0,0\n"
-        "gone,missing,,,,\n"
+    blank = (
+        "id,use,source,target,output:a,output:b,crc32:00000000\n"
+        "clip 0,used,sclip 0,b,0,0,\n"
+        "clip 1,truncated,sclip 1,a,0,0,\n"
+        "clip 2,damaged,sclip 2,a,0,0,\n"
+        "gone,missing,,,,,\n"
     )
+    checksum = f"{zlib.crc32(blank.encode()):08x}"
+    assert (tmp_path / "p.csv").read_text() == blank.replace("00000000", checksum)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_flipped_bit_of_a_file_of_predictions_is_found_or_changes_nothing(
+    tmp_path: Path, seed: int
+) -> None:
+    outputs = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    expected = _make(("a", "b"), outputs, [1, 0, 0])
+    write_predictions(tmp_path / "p.csv", expected)
+    generator = random.Random(seed)
+    size = (tmp_path / "p.csv").stat().st_size
+    flip_bit(tmp_path / "p.csv", generator.randrange(size), generator.randrange(8))
+    said = ""
+    try:
+        _assert_equal(read_predictions(tmp_path / "p.csv"), expected)
+    except ValueError as error:
+        said = str(error)
+    assert not said or "p.csv is not a whole file of predictions" in said
 
 
 def test_files_whose_columns_of_outputs_begin_with_score_read_the_same(tmp_path: Path) -> None:
@@ -82,7 +105,8 @@ def test_files_whose_columns_of_outputs_begin_with_score_read_the_same(tmp_path:
         expected = _make(labels, outputs, targets)
         write_predictions(tmp_path / "p.csv", expected)
         header, rest = (tmp_path / "p.csv").read_text().split("\n", maxsplit=1)
-        old = header.replace("output:", "score:")
+        old = header.rpartition(",")[0].replace("output:", "score:")
+        rest = rest.replace(",\n", "\n")
         assert old.count(",score:") == 2
         (tmp_path / "old.csv").write_text(f"{old}\n{rest}")
         _assert_equal(read_predictions(tmp_path / "old.csv"), expected)
@@ -98,7 +122,7 @@ def test_files_whose_columns_of_outputs_begin_with_score_read_the_same(tmp_path:
         ("id,use,source,target,output:a\nx,used,s,a,high\n", "high"),
         ("id,use,source,target,output:a\nx,used,s,b,1\n", "targets b"),
         ("id,use,source,target,output:a\nx,used,s,a,1\nx,used,s,a,1\n", "twice"),
-        ("\x00\x01\x02", "expected the columns"),
+        ("\x00\x01\x02", "bytes of zero"),
     ],
 )
 def test_what_is_no_file_of_predictions_is_named(tmp_path: Path, text: str, found: str) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from eval.predictions.predict import PartReader
 from pipeline import files
@@ -29,10 +33,13 @@ from pipeline.runs import (
     begin_run,
     find_encoder_weights,
     is_run,
+    load_net,
     load_run,
 )
+from pipeline.seals import seal
 from pipeline.tasks import Origin
 from pipeline.versions import name_processor
+from tests.damage import blank_seal, flip_bit
 from tests.tiny_runs import toy_section, write_run, write_store, write_toy_run
 
 
@@ -42,8 +49,47 @@ def run(tmp_path: Path) -> Run:
     return load_run(tmp_path / "runs" / "a")
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """What config.yaml says, without its checksum."""
+    content: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text())
+    assert content.pop("checksum").startswith("crc32:")
+    return content
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "provenance.json", "weights.safetensors"])
+@pytest.mark.parametrize("seed", range(15))
+def test_any_flipped_bit_of_a_runs_files_is_found_or_changes_nothing(
+    run: Run, name: str, seed: int
+) -> None:
+    expected = {key: tensor.tolist() for key, tensor in load_net(run).state_dict().items()}
+    path = run.folder / name
+    generator = random.Random(seed)
+    flip_bit(path, generator.randrange(path.stat().st_size), generator.randrange(8))
+    said = ""
+    try:
+        found = load_run(run.folder)
+        tensors = load_net(found).state_dict()
+        assert found == run
+        assert {key: tensor.tolist() for key, tensor in tensors.items()} == expected
+    except ValueError as error:
+        said = str(error)
+    assert not said or f"{path} is damaged" in said
+    assert not said or "python -m train` again" in said
+
+
+def test_a_runs_files_without_checksums_are_read(run: Run) -> None:
+    for name in ("config.yaml", "provenance.json"):
+        path = run.folder / name
+        path.write_text(re.sub(r".*crc32:.*\n", "", path.read_text()))
+    tensors = load_file(run.folder / "weights.safetensors")
+    save_file(tensors, run.folder / "weights.safetensors")
+    found = load_run(run.folder)
+    assert found == run
+    assert load_net(found).state_dict().keys() == tensors.keys()
+
+
 def test_a_config_reads_back_equal_from_its_file(run: Run) -> None:
-    content = yaml.safe_load((run.folder / "config.yaml").read_text())
+    content = read_config(run.folder)
     config = RunConfig.from_dict(content)
     assert config == run.config
     assert config.digest() == run.config.digest()
@@ -144,7 +190,7 @@ def test_settings_are_named_as_the_command_line_names_them(run: Run) -> None:
 )
 def test_a_wrong_config_is_refused(run: Run, change: dict[str, object], message: str) -> None:
     path = run.folder / "config.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **change}))
+    path.write_text(yaml.safe_dump({**read_config(run.folder), **change}))
     with pytest.raises(ValueError, match=f"config.yaml is damaged or not of a run.*{message}"):
         load_run(run.folder)
 
@@ -391,7 +437,7 @@ def test_a_toy_run_has_no_places_and_its_origin_is_kept(tmp_path: Path) -> None:
     assert run.features is None
     assert run.config.origin.sequences == {"draws": "philox4x64", "layout": 1}
     path = tmp_path / "toy" / "config.yaml"
-    path.write_text(path.read_text().replace("layout: 1", "layout: 2"))
+    path.write_text(seal(blank_seal(path.read_text()).replace("layout: 1", "layout: 2")))
     with pytest.raises(ValueError, match="layout': 1.*, not .*layout': 2.*\nTrain the run again"):
         PartReader("val").read(load_run(tmp_path / "toy"))
 

@@ -24,6 +24,7 @@ FLOORS = {
     "pipeline.memory": 0,
     "pipeline.metrics": 0,
     "pipeline.places": 0,
+    "pipeline.seals": 0,
     "pipeline.versions": 0,
     "pipeline.clips": 1,
     "pipeline.devices": 1,

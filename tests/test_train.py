@@ -419,5 +419,5 @@ def test_config_yaml_holds_names_and_numbers_only(data: list[str]) -> None:
     assert "${" not in text
     assert set(yaml.safe_load(text)) == {
         "format", "seed", "budget", "task", "split_digest", "origin", "labels", "net", "optimizer",
-        "schedule", "batch",
+        "schedule", "batch", "checksum",
     }  # fmt: skip

@@ -8,7 +8,6 @@ certain.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from eval.predictions.predictions import Predictions
 from pipeline.devices import resolve_device
 from pipeline.files import digest_file, write_text
 from pipeline.runs import WEIGHTS, Run
+from pipeline.seals import dump_sealed, load_sealed
 from pipeline.tasks import CLASSIFICATION
 
 CALIBRATION = "calibration.json"
@@ -121,7 +121,7 @@ def _first_line(error: Exception) -> str:
 
 def _read(run: Run) -> Calibration | None:
     try:
-        content = json.loads((run.folder / CALIBRATION).read_text())
+        content = load_sealed((run.folder / CALIBRATION).read_text(encoding="utf-8"))
         if content.pop("format") != _FORMAT:
             return None
         return Calibration(**content)
@@ -132,6 +132,6 @@ def _read(run: Run) -> Calibration | None:
 def _write(run: Run, calibration: Calibration) -> None:
     content = {"format": _FORMAT, **asdict(calibration)}
     try:
-        write_text(run.folder / CALIBRATION, json.dumps(content, indent=1) + "\n")
+        write_text(run.folder / CALIBRATION, dump_sealed(content))
     except OSError:
         return  # a run folder that cannot be written is calibrated each time

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from eval.predictions.frames import ALL, FRAMES
 from pipeline.files import write_text
+from pipeline.seals import BLANK, check_seal, is_seal, seal
 from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
 
 USED, TRUNCATED, DAMAGED, MISSING = "used", "truncated", "damaged", "missing"
@@ -99,14 +100,15 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     `source`; `target`; and one `output:<label>` for each label. A
     regression has `target:<place>` and `output:<place>`; a classification of steps `share:<label>`,
     `output:right` and `output:log-probability`. The numbers read back exactly. A column `frames`
-    follows `source` where not all frames were read in their order.
+    follows `source` where not all frames were read in their order. The name of the last column,
+    whose cells are empty, is the file's checksum.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     targets, names = _name_columns(predictions)
     frames = [] if predictions.frames == ALL else [predictions.frames]
     outputs = [f"{_OUTPUT}{name}" for name in names]
-    writer.writerow(["id", "use", "source", *(_FRAMES for _ in frames), *targets, *outputs])
+    writer.writerow(["id", "use", "source", *(_FRAMES for _ in frames), *targets, *outputs, BLANK])
     condition_of = dict.fromkeys(predictions.use.truncated, TRUNCATED)
     condition_of |= dict.fromkeys(predictions.use.damaged, DAMAGED)
     for place, clip_id in enumerate(predictions.ids):
@@ -115,11 +117,11 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         is_label = predictions.kind == CLASSIFICATION
         cells = [predictions.labels[target]] if is_label else map(_write_number, target)
         numbers = map(_write_number, predictions.outputs[place])
-        writer.writerow([clip_id, use, predictions.sources[place], *frames, *cells, *numbers])
-    blanks = [""] * (1 + len(frames) + len(targets) + len(names))
+        writer.writerow([clip_id, use, predictions.sources[place], *frames, *cells, *numbers, ""])
+    blanks = [""] * (2 + len(frames) + len(targets) + len(names))
     writer.writerows([clip_id, MISSING, *blanks] for clip_id in predictions.use.missing)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text.getvalue())
+    write_text(path, seal(text.getvalue()))
 
 
 def _name_columns(predictions: Predictions) -> tuple[list[str], Sequence[str]]:
@@ -143,7 +145,11 @@ def read_predictions(path: Path) -> Predictions:
         raise ValueError(f"{path}: expected a file of predictions, found no such file.")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return _parse(csv.reader(file))
+            text = file.read()
+        check_seal(text)
+        if "\0" in text:
+            raise ValueError("it holds bytes of zero")
+        return _parse(csv.reader(io.StringIO(text, newline="")))
     except (ValueError, csv.Error) as error:
         raise ValueError(
             f"{path} is not a whole file of predictions ({error}).\n"
@@ -157,6 +163,8 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"expected {len(header)} cells, found {len(row)} in {row[:1]}")
+    if header and is_seal(header[-1]):
+        header, rows = header[:-1], [row[:-1] for row in rows]
     header, rows, frames = _take_frames(header, rows)
     first_output = next((i for i, name in enumerate(header) if name.startswith(_OUTPUT)), 0)
     if header[:3] != ["id", "use", "source"] or first_output < 4:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.features.checksum import compute_checksum
 from pipeline.features.seal import USER_BLOCK_BYTES, read_sealed, seal
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
 from pipeline.files import replacing, write_text
+from pipeline.seals import dump_sealed, load_sealed
 
 INDEX = "index.h5"
 SPEC = "spec.json"
@@ -34,7 +36,7 @@ def claim_store(folder: Path, spec: FeatureSpec) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SPEC
     if not path.exists():
-        write_text(path, spec.to_json())
+        write_text(path, dump_sealed(asdict(spec)))
         return
     differences = read_spec(folder).differences(spec)
     if differences:
@@ -55,9 +57,13 @@ def read_spec(folder: Path) -> FeatureSpec:
             f"Make one with: python -m extract --videos VIDEOS --out {folder}"
         )
     try:
-        return FeatureSpec.from_json(path.read_text())
+        return FeatureSpec.from_dict(load_sealed(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(
+            f"{path} is damaged ({error}).\n"
+            f"Delete it and run the same `python -m extract` again: what was made with other "
+            f"options is done anew."
+        ) from error
 
 
 def read_shard(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.files import digest_file, write_text
 from pipeline.places import Place
+from pipeline.seals import dump_sealed, load_sealed
 
 WEIGHTS_PLACE = "weights.json"
 
@@ -15,7 +15,7 @@ WEIGHTS_PLACE = "weights.json"
 def write_weights_place(folder: Path, weights: Path) -> None:
     """Note in the store where its encoder's weights lie, and a digest of their file."""
     place = Place.of(weights, folder, digest=digest_file(weights))
-    write_text(folder / WEIGHTS_PLACE, json.dumps(asdict(place), indent=1) + "\n")
+    write_text(folder / WEIGHTS_PLACE, dump_sealed(asdict(place)))
 
 
 def read_weights_place(folder: Path) -> Place | None:
@@ -24,7 +24,7 @@ def read_weights_place(folder: Path) -> Place | None:
     if not path.is_file():
         return None
     try:
-        return Place(**json.loads(path.read_text(encoding="utf-8")))
+        return Place(**load_sealed(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): run the same `python -m extract` again."

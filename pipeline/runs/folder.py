@@ -6,24 +6,27 @@ nothing. `config.yaml` is written last when a run begins: a folder that holds it
 
 from __future__ import annotations
 
-import json
+import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from pipeline.features import FeatureSpec
 from pipeline.files import replacing, write_text
 from pipeline.runs.config import RunConfig
 from pipeline.runs.legacy import is_legacy, upgrade_config, upgrade_provenance
 from pipeline.runs.provenance import Provenance
+from pipeline.seals import BLANK, KEY, check_seal, load_sealed, seal
 
 if TYPE_CHECKING:  # what a run says of itself is read without torch
+    from torch import Tensor
+
     from pipeline.recurrent.classifier import SequenceNet
 
 CONFIG = "config.yaml"
@@ -31,6 +34,7 @@ WEIGHTS = "weights.safetensors"
 PROVENANCE = "provenance.json"
 DIVERGED = "diverged.txt"
 METRICS = "metrics.csv"
+_DIGEST = "digest"
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,9 @@ def begin_run(folder: Path, config: RunConfig, provenance: Provenance) -> None:
 
 
 def _write_config(folder: Path, config: RunConfig) -> None:
-    text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
-    write_text(folder / CONFIG, text)
+    content = {**config.to_dict(), KEY: BLANK}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    write_text(folder / CONFIG, seal(text))
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> None:
@@ -91,8 +96,31 @@ def save_weights(folder: Path, net: SequenceNet) -> None:
         name: tensor.detach().contiguous().cpu() for name, tensor in net.state_dict().items()
     }
     with replacing(folder / WEIGHTS) as unfinished:
-        save_file(tensors, unfinished)
+        save_file(tensors, unfinished, metadata={_DIGEST: _digest_tensors(tensors)})
         shutil.copymode(folder / CONFIG, unfinished)
+
+
+def _digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """32 hex digits of the tensors' names, types, shapes and numbers."""
+    import torch  # noqa: PLC0415
+
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, compared with their digest, which runs of before have not."""
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        expected = (file.metadata() or {}).get(_DIGEST)
+    if expected not in (None, found := _digest_tensors(tensors)):
+        raise ValueError(f"its numbers have the digest {found}, but it says {expected}")
+    return tensors
 
 
 def is_run(folder: Path) -> bool:
@@ -110,18 +138,29 @@ def load_run(folder: Path | str) -> Run:
             f"Runs are made by `python -m train`; each holds {CONFIG} and {WEIGHTS}."
         )
     if not (folder / PROVENANCE).is_file():
-        raise ValueError(f"{folder} holds no {PROVENANCE}: train it again.")
+        raise ValueError(
+            f"{folder} holds no {PROVENANCE}.\n"
+            f"Delete {folder / CONFIG} and run the same `python -m train` again: it goes on from "
+            f"the checkpoints."
+        )
     with _naming(folder / CONFIG):
-        written = yaml.safe_load((folder / CONFIG).read_text())
+        written = _read_config(folder / CONFIG)
         # Of an upgrade that was stopped, only the config is of today's form.
         of_legacy = written if is_legacy(written) else {}
     with _naming(folder / PROVENANCE):
-        told = json.loads((folder / PROVENANCE).read_text())
+        told = load_sealed((folder / PROVENANCE).read_text(encoding="utf-8"))
         is_old = is_legacy(told)
         provenance = upgrade_provenance(told, of_legacy) if is_old else Provenance.from_dict(told)
     with _naming(folder / CONFIG):
         config = upgrade_config(written, told) if of_legacy else RunConfig.from_dict(written)
     return Run(folder, config, provenance)
+
+
+def _read_config(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    check_seal(text)
+    content = yaml.safe_load(text)
+    return {k: v for k, v in content.items() if k != KEY} if isinstance(content, dict) else content
 
 
 @contextmanager
@@ -131,14 +170,15 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise ValueError(
-            f"{path} is damaged or not of a run of this program ({type(error).__name__}: {error})."
+            f"{path} is damaged or not of a run of this program "
+            f"({type(error).__name__}: {error}).\n"
+            f"Delete {path.with_name(CONFIG)} and run the same `python -m train` again: it goes on "
+            f"from the checkpoints."
         ) from error
 
 
 def load_net(run: Run) -> SequenceNet:
     """The trained net of a complete run, in evaluation mode."""
-    from safetensors.torch import load_file  # noqa: PLC0415
-
     from pipeline.recurrent.classifier import build_net  # noqa: PLC0415
 
     if run.divergence:
@@ -151,11 +191,13 @@ def load_net(run: Run) -> SequenceNet:
         )
     net = build_net(run.config.net, seed=0)
     try:
-        net.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
+        net.load_state_dict(_read_tensors(path))
+    except (SafetensorError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()
         raise ValueError(
-            f"{path} does not hold the weights of {run.folder / CONFIG}: {' '.join(reason[:3])}"
+            f"{path} is damaged, or does not hold the weights of {run.folder / CONFIG}: "
+            f"{' '.join(reason[:3])}.\n"
+            f"Delete it and run the same `python -m train` again: it is made from the checkpoints."
         ) from error
     return net.eval()
 

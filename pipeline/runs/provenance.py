@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.places import Place
+from pipeline.seals import dump_sealed
 from pipeline.versions import find_versions, name_processor
 
 FORMAT = "provenance 2"
@@ -48,11 +48,11 @@ class Provenance:
     train_seconds: float | None = None
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        return dump_sealed({"format": FORMAT, **asdict(self)})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Provenance:
-        """What `to_json` wrote; KeyError, TypeError or ValueError for anything else."""
+        """What `to_json` wrote, without its seal; else KeyError, TypeError or ValueError."""
         rest = dict(content)
         if (found := rest.pop("format")) != FORMAT:
             raise ValueError(f"expected the format {FORMAT!r}, found {found!r}")
