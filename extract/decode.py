@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from extract.chunks import ChunkReceiver, ChunkSender, open_channel
 from extract.plan import measure_bytes
-from pipeline.files import digest_file
+from pipeline.files import digest_file, name_special
 from pipeline.video import Chunk, DecodeSummary, VideoError, read_frames
 
 _CHUNK_FRAMES = 16
@@ -55,6 +55,8 @@ def decode_clip(path: Path, stride: int) -> Iterator[Message]:
     num_bytes, digest = -1, ""
     summary, reason = None, ""
     try:
+        if kind := name_special(path):
+            raise VideoError(f"it is {kind}, no regular file")
         num_bytes = measure_bytes(path)
         digest = digest_file(path)
         frames = read_frames(path, stride=stride, chunk_frames=_CHUNK_FRAMES)

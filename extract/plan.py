@@ -91,7 +91,7 @@ def is_done(folder: Path, shard: Shard) -> bool:
 def find_changed(folder: Path, shard: Shard, videos: Path) -> list[str]:
     """Ids of the clips of a done shard whose video is no longer the one that was read.
 
-    A video that is gone counts as unchanged: its features stay.
+    A video that is gone, or no file any more, counts as unchanged: its features stay.
     """
     _, records, failures = read_shard(folder, shard.name)
     written = (folder / f"{shard.name}.h5").stat().st_mtime
@@ -101,7 +101,7 @@ def find_changed(folder: Path, shard: Shard, videos: Path) -> list[str]:
         *((f.clip, f.num_bytes, "") for f in failures),
     ]:
         path = videos / clip.path
-        if not path.exists():
+        if not path.is_file():
             continue
         if measure_bytes(path) != num_bytes or (
             path.stat().st_mtime > written and digest != digest_file(path)

@@ -74,7 +74,7 @@ def _describe_lost(
     damaged: Sequence[Shard], videos: Path, reasons: dict[str, str]
 ) -> Iterator[str]:
     for shard in damaged:
-        gone = [clip.path for clip in shard.clips if not (videos / clip.path).exists()]
+        gone = [clip.path for clip in shard.clips if not (videos / clip.path).is_file()]
         if gone:
             yield (
                 f"{shard.name}.h5 is damaged ({reasons[shard.name]}), but {len(gone)} of its "

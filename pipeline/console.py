@@ -1,10 +1,11 @@
-"""What the three commands share at the command line: messages instead of tracebacks, exit codes."""
+"""What commands share at the command line: messages for tracebacks, exit codes, names shown."""
 
 from __future__ import annotations
 
 import errno
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable
 from types import FrameType
 
@@ -14,6 +15,9 @@ SOME_FAILED = 1
 REFUSED = 2
 """The command could not do its work: the message says why."""
 INTERRUPTED = 130
+_OF_MESSAGES = "\n\t"
+# Control characters, halves of surrogate pairs (bytes that are no UTF-8), line and paragraph ends.
+_STEERING = ("Cc", "Cs", "Zl", "Zp")
 
 
 def run_command(command: Callable[[], int], *, how_to_go_on: str) -> int:
@@ -29,9 +33,10 @@ def run_command(command: Callable[[], int], *, how_to_go_on: str) -> int:
         print(f"\nStopped. What was done is kept. {how_to_go_on}", file=sys.stderr)
         return INTERRUPTED
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {show_name(str(error), kept=_OF_MESSAGES)}", file=sys.stderr)
     except OSError as error:
-        print(f"error: {_explain(error)} {how_to_go_on}", file=sys.stderr)
+        told = show_name(_explain(error), kept=_OF_MESSAGES)
+        print(f"error: {told} {how_to_go_on}", file=sys.stderr)
     return REFUSED
 
 
@@ -44,3 +49,18 @@ def _explain(error: OSError) -> str:
     if error.errno == errno.ENOSPC or f"errno = {errno.ENOSPC}" in str(error):
         return "The disk is full. What was done is kept. Free some space, then go on."
     return f"{error}."
+
+
+def is_showable(name: str) -> bool:
+    """Whether a name holds nothing but what can be printed in one line."""
+    return not any(unicodedata.category(char) in _STEERING for char in name)
+
+
+def show_name(name: str, *, kept: str = "") -> str:
+    r"""The name with its control characters as `\x1b`, but for those that are `kept`."""
+    return "".join(
+        char
+        if char in kept or unicodedata.category(char) not in _STEERING
+        else char.encode("unicode_escape", errors="surrogatepass").decode("ascii")
+        for char in name
+    )

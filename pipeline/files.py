@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 UNFINISHED = ".part"
+_SPECIAL = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @contextmanager
@@ -41,3 +48,15 @@ def digest_file(path: Path) -> str:
     """32 hex digits that name the bytes of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def name_special(path: Path) -> str:
+    """What lies there where it is neither a file nor a folder, as `a FIFO`; "" for these or none.
+
+    To open it may wait for ever.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return ""
+    return _SPECIAL.get(stat.S_IFMT(mode), "")

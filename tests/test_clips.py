@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.clips import Clip, find_clips, read_group
 from pipeline.clips.ids import make_ids
+from pipeline.console import run_command
 
 
 def make_files(folder: Path, *names: str) -> None:
@@ -77,6 +79,37 @@ def test_ids_differ_where_paths_do_and_one_that_repeats_is_a_function_of_its_pat
     assert len({*ids.values()}) == len(paths)
     with_another = make_ids([*paths, *(f"other/{stem}.webm" for _, _, stem, _ in files)])
     assert all(with_another[path] == clip_id for path, clip_id in ids.items() if ":" in clip_id)
+
+
+def test_what_is_no_regular_file_is_a_problem_and_never_opened(tmp_path: Path) -> None:
+    make_files(tmp_path, "a/x.avi")
+    os.mkfifo(tmp_path / "a" / "pipe.avi")
+    (tmp_path / "a" / "device.avi").symlink_to("/dev/zero")
+    found = find_clips(tmp_path)
+    assert [clip.id for clip in found.clips] == ["x"]
+    assert [(p.path, p.reason) for p in found.problems] == [
+        ("a/device.avi", "it is a device, no regular file"),
+        ("a/pipe.avi", "it is a FIFO, no regular file"),
+    ]
+
+
+def test_names_that_steer_a_terminal_are_problems_and_shown_without_it(tmp_path: Path) -> None:
+    make_files(tmp_path, "a/\x1b[31mred.avi", "b\nc/x.avi", "d/\udcff.avi", "é/👩\u200d👩 1.avi")
+    found = find_clips(tmp_path)
+    assert [clip.path for clip in found.clips] == ["é/👩\u200d👩 1.avi"]
+    assert [p.path for p in found.problems] == [
+        r"a/\x1b[31mred.avi", r"b\nc/x.avi", r"d/\udcff.avi",
+    ]  # fmt: skip
+    assert found.problems[1].label == r"b\nc"
+    assert all("rename it" in problem.reason for problem in found.problems)
+
+
+def test_a_message_never_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> int:
+        raise ValueError("no run in \x1b]0;title\x07\nsecond line")
+
+    assert run_command(refuse, how_to_go_on="") == 2
+    assert capsys.readouterr().err == "error: no run in \\x1b]0;title\\x07\nsecond line\n"
 
 
 def test_a_link_back_to_the_folder_is_not_followed_forever(tmp_path: Path) -> None:

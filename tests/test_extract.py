@@ -24,7 +24,7 @@ from torch import nn
 
 from extract import flow, plan
 from extract.__main__ import main
-from extract.decode import ClipEnd, DecodePool
+from extract.decode import ClipEnd, DecodePool, decode_clip
 from extract.encode import cut_batches
 from extract.flow import Outcome, extract_features
 from extract.inspect import describe_store
@@ -356,6 +356,14 @@ def test_every_damaged_file_is_named_and_the_rest_is_extracted(tmp_path: Path) -
     again = extract(videos, tmp_path / "store")
     assert again.tally.num_clips == 0
     assert again.problems == outcome.problems
+
+
+def test_a_clip_that_became_a_fifo_does_not_hang_an_extraction(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.avi"
+    os.mkfifo(path)
+    (end,) = decode_clip(path, stride=1)
+    assert isinstance(end, ClipEnd)
+    assert end.reason == "it is a FIFO, no regular file"
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.clips.ids import make_ids
-from pipeline.files import replacing
+from pipeline.console import is_showable, show_name
+from pipeline.files import name_special, replacing
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -87,14 +88,14 @@ def find_clips(videos: Path) -> FoundClips:
     """The clips of a folder-per-class tree, `videos/<label>/.../<id>.<video ending>`, or of a list.
 
     A list is a CSV file, as `read_clip_list` reads it. Clips that share a stem have their folders
-    in their ids, as `make_ids` says; where two come to one id all the same, both are left out, each
-    with a Problem. In a tree, hidden files and folders are passed over.
+    in their ids, as `make_ids` says. Left out, each with a Problem, are clips that come to one id
+    all the same, what is no regular file, and names with control characters. In a tree, hidden
+    files and folders are passed over.
     Raises ValueError where there is nothing to extract.
     """
     if is_clip_list(videos):
-        listed = (clip for clip, _ in read_clip_list(videos))
-        clips, problems = _refuse_shared_ids(listed)
-        return FoundClips(videos.parent, clips, problems, num_ignored=0)
+        listed = [clip for clip, _ in read_clip_list(videos)]
+        return _refuse_unfit(videos.parent, listed, num_ignored=0)
     if not videos.is_dir():
         raise ValueError(
             f"--videos {videos}: expected a folder of videos or a CSV list of them, found "
@@ -103,8 +104,7 @@ def find_clips(videos: Path) -> FoundClips:
     files = _list_files(videos)
     paths = [path for path in files if Path(path).suffix.lower() in VIDEO_SUFFIXES]
     _refuse_no_dataset(videos, files, paths)
-    clips, problems = _refuse_shared_ids(_make_clips(paths))
-    return FoundClips(videos, clips, problems, num_ignored=len(files) - len(paths))
+    return _refuse_unfit(videos, _make_clips(paths), num_ignored=len(files) - len(paths))
 
 
 def is_clip_list(path: Path) -> bool:
@@ -225,6 +225,25 @@ def keep_ids(clips: Iterable[Clip], known: Sequence[Clip]) -> tuple[Clip, ...]:
     counts = Counter(clip.path for clip in known)
     id_of = {clip.path: clip.id for clip in known if counts[clip.path] == 1}
     return tuple(replace(clip, id=id_of.get(clip.path, clip.id)) for clip in clips)
+
+
+def _refuse_unfit(folder: Path, clips: Sequence[Clip], *, num_ignored: int) -> FoundClips:
+    """The clips that can be read and shown, and problems that name the others."""
+    reasons = {clip: reason for clip in clips if (reason := _find_unfit(folder, clip))}
+    fit, shared = _refuse_shared_ids(clip for clip in clips if clip not in reasons)
+    unfit = tuple(
+        Problem(show_name(clip.path), show_name(clip.id), show_name(clip.label), reason)
+        for clip, reason in reasons.items()
+    )
+    return FoundClips(folder, fit, (*unfit, *shared), num_ignored)
+
+
+def _find_unfit(folder: Path, clip: Clip) -> str:
+    """Why a clip cannot be taken, before it is opened; "" where nothing speaks against it."""
+    if not all(map(is_showable, (clip.path, clip.label, clip.group))):
+        return "its name holds control characters, or bytes that are no UTF-8: rename it"
+    kind = name_special(folder / clip.path)
+    return kind and f"it is {kind}, no regular file"
 
 
 def _refuse_shared_ids(clips: Iterable[Clip]) -> tuple[tuple[Clip, ...], tuple[Problem, ...]]:
