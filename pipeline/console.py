@@ -45,8 +45,10 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def _explain(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"The disk is full: {error.strerror}. What was done is kept. Free some, then go on."
     # HDF5 gives the number only in its text.
-    if error.errno == errno.ENOSPC or f"errno = {errno.ENOSPC}" in str(error):
+    if f"errno = {errno.ENOSPC}" in str(error):
         return "The disk is full. What was done is kept. Free some space, then go on."
     return f"{error}."
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 UNFINISHED = ".part"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A full disk, a used-up quota, a file over its limit."""
 _SPECIAL = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -39,9 +43,30 @@ def replacing(path: Path, *, is_locked: bool = False) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8 whole or not at all; the folder is made where there is none."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; the folder is made where there is none.
+
+    Raises OSError that says how much was needed where the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8", newline="")
+    with replacing(path) as unfinished, saying_need(path, len(content)):
+        unfinished.write_bytes(content)
+
+
+@contextmanager
+def saying_need(path: Path, num_bytes: int) -> Iterator[None]:
+    """A disk that is full in the block as an error that says how much `path` needs of it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        free = shutil.disk_usage(path.parent).free
+        said = f"{path} needs {num_bytes:,} bytes, and {free:,} are free"
+        raise OSError(error.errno, said) from error
 
 
 def digest_file(path: Path) -> str:

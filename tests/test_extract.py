@@ -518,6 +518,6 @@ def test_a_full_disk_is_said_and_what_is_done_is_kept(
     monkeypatch.setattr(sys, "argv", ["extract", *options])
     assert main() == 2
     message = capsys.readouterr().err
-    assert "The disk is full. What was done is kept." in message
+    assert "The disk is full: No space left on device. What was done is kept." in message
     assert "Run the same command again" in message
     assert threading.active_count() < 10

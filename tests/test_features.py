@@ -460,3 +460,49 @@ def test_a_damaged_or_missing_shard_is_named(tmp_path: Path) -> None:
         pass
     with pytest.raises(ValueError, match="of the form None, not 'clip features 3'"):
         read_shard(tmp_path, "shard-00000")
+
+
+def limited(program: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process whose files may not grow past 100,000 bytes, as on a full disk."""
+    start = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    return subprocess.run(
+        [sys.executable, "-c", start + program],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no room can be taken before")
+def test_a_shard_that_the_disk_has_no_room_for_is_one_message_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    done = limited(f"""
+import numpy as np
+from pathlib import Path
+from pipeline.console import run_command
+from pipeline.features import FeatureWriter
+from tests.test_features import SPEC, make_clip
+
+def write() -> int:
+    with FeatureWriter({str(tmp_path)!r}, SPEC) as writer:
+        for number in range(20):
+            writer.write(make_clip(f"clip{{number}}"), np.ones((1000, 4)))
+    return 0
+
+raise SystemExit(run_command(write, how_to_go_on="Go on."))
+""")
+    assert done.returncode == 2
+    assert "error: The disk is full: " in done.stderr
+    assert f"{tmp_path}/shard-00000.h5 needs " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["spec.json"]
+    with FeatureWriter(tmp_path, SPEC) as writer:
+        writer.write(make_clip("clip0"), np.ones((1000, 4)))
+    assert len(FeatureStore(tmp_path).read("clip0")) == 1000

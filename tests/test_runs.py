@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import random
@@ -35,6 +36,7 @@ from pipeline.runs import (
     is_run,
     load_net,
     load_run,
+    save_weights,
 )
 from pipeline.seals import seal
 from pipeline.tasks import Origin
@@ -261,6 +263,23 @@ def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path: Path) -
         raise OSError("full")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_that_the_disk_has_no_room_for_say_their_need_and_leave_the_old(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    net = load_net(run)
+
+    def refuse(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(
+        OSError, match=r"weights.safetensors needs [\d,]+ bytes, and [\d,]+ are free"
+    ):
+        save_weights(run.folder, net)
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
 def test_features_and_split_are_found_from_another_folder(

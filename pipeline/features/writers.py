@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -19,10 +21,35 @@ from pipeline.features.files import FORMAT, INDEX, claim_store, write_index
 from pipeline.features.places import SealedPlace, find_place
 from pipeline.features.seal import USER_BLOCK_BYTES, seal
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
-from pipeline.files import replacing
+from pipeline.files import replacing, saying_need
 
 # Frames of a clip held until they are written; a longer clip becomes a chunked dataset.
 _BUFFER_FRAMES = 4096
+# What HDF5 writes beside the numbers: with a file, and with each clip or piece of one.
+_LEAST_ROOM_BYTES, _CLIP_ROOM_BYTES = 2**16, 2**14
+
+
+class _Room:
+    """Room on the disk for a file that HDF5 writes, taken before.
+
+    HDF5 that meets a full disk can neither write nor close, and says so for each object it holds.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._num_bytes = 0
+
+    def extend(self, num_bytes: int) -> None:
+        """Take so much more; OSError where the disk has not got it."""
+        start, self._num_bytes = self._num_bytes, self._num_bytes + num_bytes
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            with saying_need(self._path, self._num_bytes):
+                os.posix_fallocate(self._descriptor, start, num_bytes)
+
+
+def _num_bytes(rows: Sequence[NDArray[Any]]) -> int:
+    return sum(array.nbytes for array in rows)
 
 
 class ShardWriter:
@@ -48,6 +75,9 @@ class ShardWriter:
         # A shard is written under a lock.
         unfinished = self._whole.enter_context(replacing(self._path, is_locked=True))
         self._whole.push(partial(self._seal, unfinished))
+        room = self._whole.enter_context(unfinished.open("wb"))
+        self._room = _Room(self._path, room.fileno())
+        self._room.extend(_LEAST_ROOM_BYTES)
         file = h5py.File(
             unfinished, "w", libver="v110", track_order=False, userblock_size=USER_BLOCK_BYTES
         )
@@ -85,6 +115,7 @@ class ShardWriter:
     def finish(self, record: ClipRecord) -> None:
         """End the clip being written: `record` says which it is; its checksum is filled in."""
         name = f"clips/{record.clip.id}"
+        self._room.extend(_num_bytes(self._rows) + _CLIP_ROOM_BYTES)
         if self._open_clip is not None:
             if self._rows:
                 self._flush()
@@ -106,6 +137,7 @@ class ShardWriter:
     def record_failure(self, failure: Failure) -> None:
         """Note a clip that gave no features."""
         self.discard()
+        self._room.extend(_CLIP_ROOM_BYTES)
         group = self._file["failures"].create_group(failure.clip.id)
         content = {**asdict(failure.clip), "reason": failure.reason, "num_bytes": failure.num_bytes}
         for key, value in content.items():
@@ -115,12 +147,14 @@ class ShardWriter:
     def _seal(self, unfinished: Path, kind: type[BaseException] | None, *_: object) -> None:
         """Seal the file that was closed, unless an error ended it."""
         if kind is None:
+            os.truncate(unfinished, self._num_written)
             clips = sorted(self._clips, key=lambda clip: str(clip[0]["id"]))
             content = {"clips": clips, "failures": self._failures, "spec": asdict(self._spec)}
             seal(unfinished, content)
 
     def _flush(self) -> None:
         rows = np.concatenate(self._rows)
+        self._room.extend(rows.nbytes + _CLIP_ROOM_BYTES)
         if self._open_clip is None:
             self._open_clip = self._file.create_dataset(
                 "open clip", shape=(0, self._spec.dim), maxshape=(None, self._spec.dim),
@@ -137,6 +171,9 @@ class ShardWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if kind is None:
+            self._file.flush()
+            self._num_written = self._file.id.get_filesize()
         self._whole.__exit__(kind, error, traceback)
 
 

@@ -7,7 +7,6 @@ nothing. `config.yaml` is written last when a run begins: a folder that holds it
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from pipeline.features import FeatureSpec
-from pipeline.files import replacing, write_text
+from pipeline.files import write_bytes, write_text
 from pipeline.runs.config import RunConfig
 from pipeline.runs.legacy import is_legacy, upgrade_config, upgrade_provenance
 from pipeline.runs.provenance import Provenance
@@ -90,14 +89,12 @@ def write_provenance(folder: Path, provenance: Provenance) -> None:
 
 def save_weights(folder: Path, net: SequenceNet) -> None:
     """Write weights.safetensors, whole or not at all."""
-    from safetensors.torch import save_file  # noqa: PLC0415
+    from safetensors.torch import save  # noqa: PLC0415
 
     tensors = {
         name: tensor.detach().contiguous().cpu() for name, tensor in net.state_dict().items()
     }
-    with replacing(folder / WEIGHTS) as unfinished:
-        save_file(tensors, unfinished, metadata={_DIGEST: _digest_tensors(tensors)})
-        shutil.copymode(folder / CONFIG, unfinished)
+    write_bytes(folder / WEIGHTS, save(tensors, metadata={_DIGEST: _digest_tensors(tensors)}))
 
 
 def _digest_tensors(tensors: Mapping[str, Tensor]) -> str:
