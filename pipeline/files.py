@@ -46,13 +46,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; the folder is made where there is none.
+def write_bytes(path: Path, content: bytes, *, is_locked: bool = False) -> None:
+    """Write a file whole or not at all, as `replacing`; the folder is made where there is none.
 
     Raises OSError that says how much was needed where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished, saying_need(path, len(content)):
+    with replacing(path, is_locked=is_locked) as unfinished, saying_need(path, len(content)):
         unfinished.write_bytes(content)
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from pipeline.runs import OptimizerSpec, ScheduleSpec, load_net, load_run
 from tests.tiny_runs import write_split, write_store
 from train import fit
 from train.callbacks import EpochLog
+from train.checkpoints import WholeCheckpoints, read_checkpoint
 from train.config import compose_config
 from train.fit import RunInUseError, train_run
 from train.module import SequenceModule
@@ -168,6 +171,45 @@ def test_a_stopped_training_goes_on_after_its_last_whole_epoch_not_after_its_bes
     losses = [float(row["val_loss"]) for row in read_log(folder)]
     assert min(losses) < min(losses[2:7]), "the best epoch must be an early one"
     assert [s.first_epoch for s in load_run(folder).provenance.sessions] == [0, 7]
+
+
+def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 3}, path)
+
+    def write_half(self: Path, content: Any) -> int:
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise Kill
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "write_bytes", write_half)
+        with pytest.raises(Kill):
+            WholeCheckpoints().save_checkpoint({"epoch": 4}, path)
+    assert WholeCheckpoints().load_checkpoint(path, weights_only=True) == {"epoch": 3}
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(
+    tmp_path: Path, share: float
+) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 3, "weights": torch.ones(100)}, path)
+    assert read_checkpoint(path)["epoch"] == 3
+    os.truncate(path, int(share * path.stat().st_size))
+    with pytest.raises(ValueError, match="is damaged: expected a checkpoint.*\n.*Delete"):
+        read_checkpoint(path)
+
+
+def test_a_training_writes_nothing_to_the_temporary_folder_of_the_system(
+    tmp_path: Path, data: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "system").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "system"))
+    monkeypatch.setattr(tempfile, "mkstemp", lambda *_, **__: pytest.fail("a temporary file"))
+    train_run(compose_config([*data, "budget=0.2"]))
 
 
 def test_a_training_that_is_refused_leaves_no_folder(data: list[str], tmp_path: Path) -> None:

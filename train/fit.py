@@ -25,6 +25,7 @@ from pipeline.sequences import SequenceBatch, SequenceSet, make_loader
 from pipeline.tasks import CLASSIFICATION
 from train.blocks import choose_updates_per_step
 from train.callbacks import EpochLines, EpochLog, count_seconds
+from train.checkpoints import WholeCheckpoints, read_checkpoint
 from train.module import DivergedError, SequenceModule
 from train.precision import make_precision
 from train.quiet import quieten_lightning
@@ -126,7 +127,7 @@ def _fit(
         print(f"{folder}: {error}", file=sys.stderr)
         return
     if config.batch.keep == "best":
-        best = torch.load(best_epoch.best_model_path, weights_only=True)
+        best = read_checkpoint(Path(best_epoch.best_model_path))
         module.load_state_dict(best["state_dict"])
     write_provenance(folder, replace(provenance, train_seconds=count_seconds(folder)))
     save_weights(folder, module.net)
@@ -248,7 +249,10 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
         devices=compute.found_devices,
         num_nodes=compute.found_num_nodes,
         strategy=choose_strategy(compute.strategy),
-        plugins=[make_precision(str(training.config.batch.precision), compute.found_accelerator)],
+        plugins=[
+            make_precision(str(training.config.batch.precision), compute.found_accelerator),
+            WholeCheckpoints(),
+        ],
         use_distributed_sampler=False,  # a rank takes its share of the batches that there are
         callbacks=[
             best,

@@ -12,6 +12,7 @@ from pipeline.recurrent.classifier import SequenceNet, num_parameters
 from pipeline.recurrent.spec import multiply_adds_per_step
 from pipeline.runs import Provenance, Session, describe_session, is_run, load_run
 from pipeline.tasks import Task
+from train.checkpoints import read_checkpoint
 from train.training import Training
 
 _PARTS = ("train", "val")
@@ -27,7 +28,7 @@ def describe_training(
 ) -> Provenance:
     """The provenance of the run in `folder`, with the session that begins at `checkpoint`."""
     task = training.task
-    first_epoch = 0 if checkpoint is None else _read_next_epoch(checkpoint)
+    first_epoch = 0 if checkpoint is None else int(read_checkpoint(checkpoint)["epoch"]) + 1
     session = describe_session(
         first_epoch=first_epoch,
         device=_name_device(device),
@@ -44,10 +45,6 @@ def describe_training(
         },
         sessions=(*_earlier_sessions(folder, first_epoch), session),
     )
-
-
-def _read_next_epoch(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["epoch"]) + 1
 
 
 def _earlier_sessions(folder: Path, first_epoch: int) -> tuple[Session, ...]:
