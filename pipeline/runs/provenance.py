@@ -79,9 +79,14 @@ def describe_session(
 
 
 def _git_commit() -> str:
-    """The commit of this checkout, with `+changes` where files differ from it; "" without git."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    """The commit of this checkout, with `+changes` where files differ from it.
+
+    "" without git, and for an installed copy: the repository above it, if any, is another's.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:
