@@ -78,7 +78,7 @@ def _refuse_old_spelling(words: Sequence[str]) -> None:
 
 
 def _write_command(*words: str) -> str:
-    return shlex.join(["python", "-m", "extract", *words])
+    return f"python -m extract {shlex.join(words)}"
 
 
 def make_inspect_parser() -> argparse.ArgumentParser:

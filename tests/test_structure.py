@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("extract", "train", "eval")
-PACKAGES = ("papers", "pipeline", *STAGES, "demo")
+PACKAGES = ("papers", "pipeline", *STAGES, "demo", "np_rnn")
 # A room is a module or a folder; the longest name that fits is a module's room. A room imports
 # rooms of lower floors only; inside a room, modules import each other without a circle.
 FLOORS = {
@@ -54,9 +54,10 @@ FLOORS = {
     "demo": 13,
     "papers.reproduction": 13,
     "papers.__main__": 14,
+    "np_rnn": 14,
 }
 # A roof's rooms have its package's name; nothing outside imports them.
-ROOFS = ("demo", "papers.reproduction", "papers.__main__")
+ROOFS = ("demo", "papers.reproduction", "papers.__main__", "np_rnn")
 HOMES = {
     "av": ("pipeline.video",),
     "decord": ("pipeline.video",),
@@ -190,6 +191,8 @@ def test_modules_never_import_each_other_in_a_circle() -> None:
         ("eval.pages.charts", "from papers.reproduction.lines import Line"),
         ("demo.__main__", "from papers.reproduction.lines import read_lines"),
         ("papers.np_rnn", "from pipeline.choices import check_choice"),
+        ("demo.__main__", "from np_rnn.cli import main"),
+        ("pipeline.streaming", "from np_rnn import load_run"),
         ("pipeline.clips.splits", "import h5py"),
         ("extract.decode", "import av"),
         ("extract.decode", "from decord import VideoReader"),

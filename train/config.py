@@ -34,7 +34,7 @@ def compose_config(overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     register_groups()
     try:
-        with initialize_config_module("train.conf", version_base="1.3"):
+        with initialize_config_module(f"{__package__}.conf", version_base="1.3"):
             return resolve_config(compose("train", overrides=prepare_arguments(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explain_config_error(error)) from error
