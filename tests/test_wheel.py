@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 import np_rnn
+from eval.commands.serve import SERVE
 from np_rnn.cli import COMMANDS, main
 from pipeline.runs import load_net, load_run
 from pipeline.versions import find_versions
@@ -257,3 +262,28 @@ def test_the_installed_api_is_found_without_the_checkout(command: Path, hostile:
     )
     has_library = (ROOT / "pipeline/recurrent/libsimple_rnn.so").is_file()
     assert done.stdout == f"np_rnn.pipeline.runs.folder {has_library}\n"
+
+
+# --- what stands beside the packages ---
+
+
+def test_the_citation_is_of_this_version_and_names_both_papers() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    papers = {paper["identifiers"][0]["value"] for paper in citation["references"]}
+    assert papers == {"arXiv:1511.03771", "arXiv:1504.00941"}
+    addresses = {paper["url"] for paper in citation["references"]}
+    assert addresses == set(project["urls"].values())
+
+
+def test_the_container_serves_with_words_that_the_command_takes() -> None:
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["serve"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    stage = dockerfile.split(f" AS {service['build']['target']}\n")[1].split("\nFROM")[0]
+    words = json.loads(re.findall(r"^CMD (.*)$", stage, re.MULTILINE)[0])
+    assert words[:2] == ["eval", "serve"]
+    assert SERVE.make_parser().parse_args(words[2:]).port == 8000
+    assert service["ports"] == ["127.0.0.1:8000:8000"]
