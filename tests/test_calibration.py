@@ -10,7 +10,7 @@ import pytest
 from eval.predictions import calibration
 from eval.predictions.calibration import calibrate, fit_temperature
 from eval.predictions.predictions import Predictions
-from pipeline.runs import load_run
+from pipeline.runs import CALIBRATION, load_run
 from pipeline.tasks import PartUse
 from tests.tiny_runs import write_run, write_store
 
@@ -62,4 +62,4 @@ def test_without_a_validation_part_the_reason_is_told(tmp_path: Path) -> None:
     found = calibrate(load_run(tmp_path / "run"), features=str(tmp_path / "nowhere"))
     assert found.temperature == 1.0
     assert "not calibrated: the validation part cannot be read" in str(found)
-    assert not (tmp_path / "run" / calibration.CALIBRATION).exists()
+    assert not (tmp_path / "run" / CALIBRATION).exists()

@@ -28,6 +28,7 @@ def _run(options: argparse.Namespace) -> int:
     from pipeline.runs import load_run
 
     runs = shared.choose_runs(options.run)
+    shared.check_out(runs, options.out)
     for folder in runs:
         dynamics = compute_dynamics(load_run(folder), features=options.features)
         out = folder / "eval" / "dynamics"

@@ -39,6 +39,7 @@ def _run(options: argparse.Namespace) -> int:
     from pipeline.runs import load_run
 
     runs = shared.choose_runs(options.run)
+    shared.check_out(runs, options.out)
     for folder in runs:
         export = export_run(
             load_run(folder),

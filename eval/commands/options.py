@@ -23,13 +23,19 @@ _NEWEST = f"default: the newest complete one below {RUNS_FOLDER}/"
 
 def add_run(parser: ArgumentParser) -> None:
     """`--run`, one."""
-    parser.add_argument("--run", type=Path, metavar="FOLDER", help=f"a run folder; {_NEWEST}")
+    parser.add_argument(
+        "--run", type=Path, metavar="FOLDER", help=f"a run folder or a zip of one; {_NEWEST}"
+    )
 
 
 def add_runs(parser: ArgumentParser) -> None:
     """`--run`, one or more."""
     parser.add_argument(
-        "--run", nargs="+", type=Path, metavar="FOLDER", help=f"run folders; {_NEWEST}"
+        "--run",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help=f"run folders or zips of them; {_NEWEST}",
     )
 
 
@@ -98,15 +104,27 @@ def choose_runs(paths: Sequence[Path] | None) -> list[Path]:
         return [_choose_latest()]
     if len(paths) == 1:
         return [*paths]
-    from pipeline.runs import is_run
+    from pipeline.runs import is_archive, is_run
 
-    chosen = [path for path in paths if is_run(path)]
+    chosen = [path for path in paths if is_run(path) or is_archive(path)]
     for path in paths:
         if path not in chosen:
             say(f"{path} is no run, and was passed over{_find_below(path)}.")
     if not chosen:
         raise ValueError(f"--run: expected run folders, found none among {len(paths)} paths.")
     return chosen
+
+
+def check_out(runs: Sequence[Path], out: Path | None) -> None:
+    """ValueError for a zip among the runs where results would go into the run's own folder."""
+    from pipeline.runs import is_archive
+
+    zips = [path for path in runs if is_archive(path)]
+    if zips and out is None:
+        raise ValueError(
+            f"--run: found {zips[0]}, a zip, into which no results are written.\n"
+            f"Say where they go with --out DIR, or unpack it and pass the folder."
+        )
 
 
 def _find_below(path: Path) -> str:

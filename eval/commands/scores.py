@@ -34,7 +34,9 @@ Clips that are missing are said beside the score and do not change the exit code
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--run", nargs="+", type=Path, metavar="FOLDER", help="run folders")
+    source.add_argument(
+        "--run", nargs="+", type=Path, metavar="FOLDER", help="run folders or zips of them"
+    )
     source.add_argument(
         "--latest", action="store_true", help="the newest run below runs/ (default)"
     )
@@ -78,8 +80,10 @@ def _evaluate(options: argparse.Namespace) -> Evaluation:
         return evaluate_predictions(
             options.predictions, options.part, out=options.out, videos=options.videos
         )
+    runs = shared.choose_runs(options.run)
+    shared.check_out(runs, options.out)
     return evaluate_runs(
-        shared.choose_runs(options.run),
+        runs,
         options.part,
         out=options.out,
         features=options.features,

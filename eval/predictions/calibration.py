@@ -19,11 +19,10 @@ from eval.predictions.predict import PartReader, predict
 from eval.predictions.predictions import Predictions
 from pipeline.devices import resolve_device
 from pipeline.files import digest_file, write_text
-from pipeline.runs import WEIGHTS, Run
+from pipeline.runs import CALIBRATION, WEIGHTS, Run
 from pipeline.seals import dump_sealed, load_sealed
 from pipeline.tasks import CLASSIFICATION
 
-CALIBRATION = "calibration.json"
 BOUNDS = (0.02, 50.0)
 FEW = 100
 _FORMAT = "calibration 1"

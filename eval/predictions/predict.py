@@ -88,8 +88,9 @@ def _find(name: str, place: Place, run: Run) -> Path:
     def refuse(path: Path) -> str:
         if name == "features":
             return _refuse_store(path, run)
-        # HMDB-51's lists are named by a folder and a split: only the former is there.
-        return "" if path.exists() or path.parent.is_dir() else "nothing there"
+        # HMDB-51's lists are named by a folder and a split of which it holds a file for each class.
+        is_there = path.exists() or any(path.parent.glob(f"*_test_{path.name}.txt"))
+        return "" if is_there else "nothing there"
 
     return find_place(place, run.folder, refuse=refuse, what=_WHAT[name], fix=_FIXES[name])
 

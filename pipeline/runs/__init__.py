@@ -1,12 +1,9 @@
 """The run folder: one training, its config, weights, log and provenance."""
 
+from pipeline.runs.archive import is_archive
 from pipeline.runs.config import RunConfig, TaskConfig
 from pipeline.runs.encoder_weights import find_encoder_weights
 from pipeline.runs.folder import (
-    CONFIG,
-    DIVERGED,
-    METRICS,
-    WEIGHTS,
     Run,
     begin_run,
     find_runs,
@@ -17,9 +14,12 @@ from pipeline.runs.folder import (
     write_provenance,
 )
 from pipeline.runs.learning import BatchSpec, OptimizerSpec, ScheduleSpec
+from pipeline.runs.names import CALIBRATION, CARD, CONFIG, DIVERGED, METRICS, WEIGHTS
 from pipeline.runs.provenance import Provenance, Session, describe_session
 
 __all__ = [
+    "CALIBRATION",
+    "CARD",
     "CONFIG",
     "DIVERGED",
     "METRICS",
@@ -36,6 +36,7 @@ __all__ = [
     "describe_session",
     "find_encoder_weights",
     "find_runs",
+    "is_archive",
     "is_run",
     "load_net",
     "load_run",

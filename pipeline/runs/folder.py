@@ -18,8 +18,10 @@ from safetensors import SafetensorError, safe_open
 
 from pipeline.features import FeatureSpec
 from pipeline.files import write_bytes, write_text
+from pipeline.runs.archive import is_archive, unpack_run
 from pipeline.runs.config import RunConfig
 from pipeline.runs.legacy import is_legacy, upgrade_config, upgrade_provenance
+from pipeline.runs.names import CONFIG, DIVERGED, PROVENANCE, WEIGHTS
 from pipeline.runs.provenance import Provenance
 from pipeline.seals import BLANK, KEY, check_seal, load_sealed, seal
 
@@ -28,11 +30,6 @@ if TYPE_CHECKING:  # what a run says of itself is read without torch
 
     from pipeline.recurrent.classifier import SequenceNet
 
-CONFIG = "config.yaml"
-WEIGHTS = "weights.safetensors"
-PROVENANCE = "provenance.json"
-DIVERGED = "diverged.txt"
-METRICS = "metrics.csv"
 _DIGEST = "digest"
 
 
@@ -126,10 +123,16 @@ def is_run(folder: Path) -> bool:
 
 
 def load_run(folder: Path | str) -> Run:
-    """The run in `folder`; ValueError where it is none, or damaged."""
+    """The run in `folder`, or in a zip of one; ValueError where it is none, or damaged.
+
+    A zip is unpacked to a temporary folder, which is gone when the process ends.
+    """
     folder = Path(folder)
+    if is_archive(folder):
+        folder = unpack_run(folder)
     if not is_run(folder):
-        what = f"no {CONFIG}" if folder.is_dir() else "no such folder"
+        what = "a file that is no zip" if folder.exists() else "no such folder"
+        what = f"no {CONFIG}" if folder.is_dir() else what
         raise ValueError(
             f"{folder}: expected a run folder, found {what}.\n"
             f"Runs are made by `python -m train`; each holds {CONFIG} and {WEIGHTS}."
