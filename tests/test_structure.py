@@ -62,6 +62,7 @@ HOMES = {
     "av": ("pipeline.video",),
     "decord": ("pipeline.video",),
     "h5py": ("pipeline.features",),
+    "huggingface_hub": ("pipeline.runs",),
     "hydra": ("train",),
     "jinja2": ("eval.pages",),
     "matplotlib": ("eval",),

@@ -20,7 +20,16 @@ from torch.utils.data import DataLoader
 from pipeline.files import write_text
 from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
 from pipeline.recurrent.spec import multiply_adds_per_step
-from pipeline.runs import DIVERGED, begin_run, is_run, load_run, save_weights, write_provenance
+from pipeline.runs import (
+    DIVERGED,
+    Run,
+    begin_run,
+    is_run,
+    load_run,
+    save_weights,
+    write_card,
+    write_provenance,
+)
 from pipeline.sequences import SequenceBatch, SequenceSet, make_loader
 from pipeline.tasks import CLASSIFICATION
 from train.blocks import choose_updates_per_step
@@ -129,7 +138,9 @@ def _fit(
     if config.batch.keep == "best":
         best = read_checkpoint(Path(best_epoch.best_model_path))
         module.load_state_dict(best["state_dict"])
-    write_provenance(folder, replace(provenance, train_seconds=count_seconds(folder)))
+    provenance = replace(provenance, train_seconds=count_seconds(folder))
+    write_provenance(folder, provenance)
+    write_card(Run(folder, config, provenance))
     save_weights(folder, module.net)
 
 

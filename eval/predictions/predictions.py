@@ -17,6 +17,7 @@ from pipeline.files import write_text
 from pipeline.seals import BLANK, check_seal, is_seal, seal
 from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
 
+PREDICTIONS = "predictions.csv"
 USED, TRUNCATED, DAMAGED, MISSING = "used", "truncated", "damaged", "missing"
 BY_STEP = "classification of steps"
 _OUTPUT = "output:"

@@ -9,18 +9,23 @@ from pathlib import Path
 
 from eval.predictions.frames import ALL, check_frames
 from eval.predictions.predict import PartReader, find_state, predict
-from eval.predictions.predictions import Predictions, read_predictions, write_predictions
+from eval.predictions.predictions import (
+    PREDICTIONS,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
 from eval.report.report import write_report
+from eval.scores.card import refresh_card
 from eval.scores.notes import find_notes
 from eval.scores.rows import Result, Row, describe_run, make_rows
 from eval.scores.tables import format_scores, format_table
 from pipeline.choices import check_choice
 from pipeline.devices import resolve_device
-from pipeline.runs import CONFIG, WEIGHTS, Run, find_runs, load_run
+from pipeline.runs import CARD, CONFIG, WEIGHTS, Run, find_runs, load_run
 
 PARTS = ("val", "test")
 REPORTS_FOLDER = Path("reports")
-PREDICTIONS = "predictions.csv"
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ def evaluate_runs(
     """Score runs on a part of their split, and write predictions.csv, report.json, report.html.
 
     Each run's predictions go to `<run>/eval/<part>/`, and so does the report of one run; that of
-    several goes to `reports/<name>/`. With `out`, everything goes there. `features` is a store that
+    several goes to `reports/<name>/`. With `out`, everything goes there; without it, the scores go
+    on the runs' model cards, too. `features` is a store that
     stands in for the runs' own, `videos` a folder to take pictures from. `frames` is a key of
     FRAMES; where it is not `all`, the folder is `<run>/eval/<part>-<frames>/`. A run that is
     incomplete or diverged gets a row without a score; one that is damaged raises ValueError. `say`
@@ -79,6 +85,8 @@ def evaluate_runs(
         predictions = predict(run, reader, batch_size=batch_size, device=resolved)
         path = _predictions_path(run, folder, out, place if len(runs) > 1 else None)
         write_predictions(path, predictions)
+        if out is None and not refresh_card(run):
+            say(f"{run.folder / CARD} was changed by hand, and is left without these scores.")
         results.append(describe_run(run, *refuse_not_finite(predictions)))
     out = Path(out) if out is not None else _default_out(runs, folder)
     return _write(results, part, out=out, videos=videos)
@@ -91,6 +99,7 @@ def answer_run(run: Run, reader: PartReader, *, batch_size: int, device: str) ->
     predictions = predict(run, reader, batch_size=batch_size, device=device)
     folder = run.folder / "eval" / _name_folder(reader.part, reader.frames)
     write_predictions(folder / PREDICTIONS, predictions)
+    refresh_card(run)
     return describe_run(run, *refuse_not_finite(predictions))
 
 

@@ -1,6 +1,7 @@
 """The run folder: one training, its config, weights, log and provenance."""
 
 from pipeline.runs.archive import is_archive
+from pipeline.runs.card import CardScore, write_card
 from pipeline.runs.config import RunConfig, TaskConfig
 from pipeline.runs.encoder_weights import find_encoder_weights
 from pipeline.runs.folder import (
@@ -25,6 +26,7 @@ __all__ = [
     "METRICS",
     "WEIGHTS",
     "BatchSpec",
+    "CardScore",
     "OptimizerSpec",
     "Provenance",
     "Run",
@@ -41,5 +43,6 @@ __all__ = [
     "load_net",
     "load_run",
     "save_weights",
+    "write_card",
     "write_provenance",
 ]
