@@ -25,7 +25,7 @@ from pipeline.tasks import Task, make_task
 from pipeline.tasks.arrow import BothDirections, find_clip
 from pipeline.tasks.pixels import PixelSet
 from tests.tiny_clips import write_clip
-from tests.tiny_runs import make_features, write_run, write_split, write_store
+from tests.tiny_runs import edit_sealed, make_features, write_run, write_split, write_store
 
 
 def make_both(tmp_path: Path, **store: object) -> tuple[Task, Task]:
@@ -155,8 +155,7 @@ def test_no_paper_numbers_stand_beside_the_arrow_of_time(tmp_path: Path) -> None
     store = write_store(tmp_path / "features" / "tiny")
     for name in ("arrow-of-time", "clips"):
         write_run(tmp_path / name / "run", store, model="np-rnn", task=name)
-        config = tmp_path / name / "run" / "config.yaml"
-        config.write_text(config.read_text().replace("split: tiny", "split: ucf101-tiny"))
+        edit_sealed(tmp_path / name / "run" / "config.yaml", "split: tiny", "split: ucf101-tiny")
     (arrow,), (clips,) = (study_runs(tmp_path / name).tasks for name in ("arrow-of-time", "clips"))
     assert (arrow.is_papers, clips.is_papers) == (False, True)
 

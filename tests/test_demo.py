@@ -255,10 +255,10 @@ def table(printed: str) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--nets", "lstn"], "Could not find 'model/lstn'"),
+        (["--nets", "lstn"], "found 'lstn'. Did you mean lstm?"),
         (["--videos", "nowhere"], "expected a folder of videos or a CSV"),
         (["--weights", "nowhere.pth"], "there is no file nowhere.pth"),
-        (["--seed", "-1"], "expected 0 or more, found -1"),
+        (["--seed", "-1"], "seed: expected a whole number from 0"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_message(

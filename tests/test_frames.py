@@ -15,7 +15,14 @@ from eval.predictions.predict import PartReader, predict
 from eval.predictions.predictions import read_predictions
 from eval.report.evaluate import evaluate_predictions, evaluate_runs
 from pipeline.runs import load_run
-from tests.tiny_runs import make_features, toy_section, write_run, write_store, write_toy_run
+from tests.tiny_runs import (
+    edit_sealed,
+    make_features,
+    toy_section,
+    write_run,
+    write_store,
+    write_toy_run,
+)
 
 DISTURBED = [name for name in FRAMES if name != "all"]
 
@@ -142,7 +149,7 @@ def test_a_table_of_predictions_with_two_kinds_of_frames_is_refused(
     write_run(tmp_path / "run", store)
     evaluate_runs([tmp_path / "run"], frames="reversed")
     path = tmp_path / "run" / "eval" / "test-reversed" / "predictions.csv"
-    path.write_text(path.read_text().replace(",reversed,", ",shuffled,", 1))
+    edit_sealed(path, ",reversed,", ",shuffled,")
     with pytest.raises(ValueError, match=r"as frames, found \['reversed', 'shuffled'\]"):
         read_predictions(path)
 

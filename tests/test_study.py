@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.torch import save_file
 
 from eval.__main__ import main
@@ -22,6 +21,7 @@ from tests.test_report import PageReader, find_addresses
 from tests.tiny_runs import (
     GROUPS,
     LABELS,
+    edit_sealed,
     make_clips,
     make_features,
     toy_section,
@@ -185,9 +185,7 @@ def test_the_papers_numbers_stand_beside_ucf101_and_nowhere_else(
     assert "paper, test" not in format_study(study)
     for model in ("np-rnn", "mean-pool"):
         path = tmp_path / "grid" / model / "config.yaml"
-        config = yaml.safe_load(path.read_text())
-        config["task"]["split"] = "ucf101-tiny"
-        path.write_text(yaml.safe_dump(config))
+        edit_sealed(path, "split: tiny", "split: ucf101-tiny")
     study = study_runs(tmp_path / "grid")
     printed = format_study(study)
     lines = {line.split()[0]: line for line in printed.splitlines() if line.strip()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from pipeline.runs import (
     begin_run,
     save_weights,
 )
+from pipeline.seals import BLANK, seal
 from pipeline.tasks import Task, make_task
 
 LABELS = ("bow", "climb", "dive", "jump", "run", "walk")
@@ -213,3 +215,10 @@ def write_log(folder: Path) -> None:
         "epoch,step,train_loss,val_loss,val_accuracy\n"
         "0,1,2.0,,\n0,2,1.0,,\n0,2,,1.5,0.25\n1,4,0.5,,\n1,4,,nan,0.5\n"
     )
+
+
+def edit_sealed(path: Path, old: str, new: str) -> None:
+    """Put `new` in place of the first `old` in a text with a checksum, as if it was written so."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(seal(re.sub("crc32:[0-9a-f]{8}", BLANK, text.replace(old, new, 1))))
