@@ -7,11 +7,17 @@ import sys
 from collections.abc import Callable, Mapping
 
 from benchmarks.campaign.configs import try_configs
+from benchmarks.campaign.corruptions import try_corruptions
 from benchmarks.campaign.counts import Counts, write_table
+from benchmarks.campaign.kills import try_kills
 from pipeline.choices import check_choice
 from pipeline.console import OK, SOME_FAILED, run_command
 
-PARTS: Mapping[str, Callable[[int], Counts]] = {"configs": try_configs}
+PARTS: Mapping[str, Callable[[int], Counts]] = {
+    "configs": try_configs,
+    "corruptions": try_corruptions,
+    "kills": try_kills,
+}
 
 
 def main() -> int:
