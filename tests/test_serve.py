@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import socket
+import subprocess
+import sys
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -13,9 +17,13 @@ from typing import Any
 import pytest
 
 from eval.serve.app import Limits, make_app
+from eval.serve.temporary import lend_temporary
+from eval.serve.video import KEPT_JOBS
 from tests.served_page import OCTETS, ask, run_server
 from tests.test_predict_videos import make_classifier, write_colours
 from tests.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -48,7 +56,8 @@ def send_bytes(address: str, content: bytes, *, name: str) -> dict[str, Any]:
 
 
 def list_files(tmp_path: Path) -> list[Path]:
-    return [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    found = (tmp_path / "kept").rglob("*")
+    return [path for path in found if path.is_file() and path.name != ".lock"]
 
 
 def test_a_dropped_video_gets_its_page_and_is_deleted(address: str, tmp_path: Path) -> None:
@@ -112,14 +121,83 @@ def test_an_unknown_video_is_said_to_be_gone(address: str) -> None:
     assert ask(f"{address}/videos/nothing/page")[0] == 404
 
 
+def begin_to_send(address: str, stack: contextlib.ExitStack) -> socket.socket:
+    """A browser that has sent the first 5 bytes of 9,000."""
+    host, port = address.removeprefix("http://").split(":")
+    head = f"POST /videos?name=a HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9000\r\n"
+    browser = stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+    browser.sendall(f"{head}Content-Type: {OCTETS['content-type']}\r\n\r\nhello".encode())
+    return browser
+
+
 def test_a_browser_that_goes_away_leaves_no_file_and_no_traceback(
     address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    host, port = address.removeprefix("http://").split(":")
-    head = f"POST /videos?name=a HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9000\r\n"
-    with socket.create_connection((host, int(port))) as browser:
-        browser.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\nhello".encode())
+    with contextlib.ExitStack() as stack:
+        begin_to_send(address, stack)
         wait_until(lambda: len(list_files(tmp_path)) == 1)
     wait_until(lambda: list_files(tmp_path) == [])
     assert ask(address)[0] == 200
     assert caplog.text == ""
+
+
+def test_of_fifty_browsers_at_once_no_more_are_taken_than_can_wait(
+    address: str, tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        browsers = [begin_to_send(address, stack) for _ in range(50)]
+        wait_until(lambda: len(list_files(tmp_path)) == KEPT_JOBS)
+        refused = 0
+        while refused < len(browsers) - KEPT_JOBS:
+            ready, _, _ = select.select(browsers, [], [], 30)
+            assert ready, f"{refused} were refused, the others wait"
+            for browser in ready:
+                assert browser.recv(1000).startswith(b"HTTP/1.1 503")
+                browsers.remove(browser)
+                refused += 1
+        assert len(list_files(tmp_path)) == KEPT_JOBS
+    wait_until(lambda: list_files(tmp_path) == [])
+    assert send_bytes(address, b"sent", name="a")["error"] == "not a video"
+
+
+def test_a_body_that_comes_too_slowly_makes_room_for_others(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval.serve.http.GRACE_SECONDS", 0.2)
+    with contextlib.ExitStack() as stack:
+        browser = begin_to_send(address, stack)
+        assert browser.recv(1000).startswith(b"HTTP/1.1 408")
+        assert list_files(tmp_path) == []
+
+
+def test_what_a_killed_server_left_is_gone_when_the_next_one_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import sys, tempfile; from eval.serve.temporary import lend_temporary\n"
+        "tempfile.tempdir = sys.argv[1]\n"
+        "with lend_temporary() as folder:\n"
+        "    (folder / 'video.avi').touch(); print(folder, flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with contextlib.ExitStack() as stack:
+        servers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for _ in range(2)
+        ]
+        killed, living = (
+            Path((server.stdout or sys.stdin).readline().strip()) for server in servers
+        )
+        servers[0].kill()
+        servers[0].wait()
+        assert (killed / "video.avi").exists()
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        with lend_temporary():
+            assert not killed.exists()
+            assert (living / "video.avi").exists()
+        servers[1].communicate("")
+    assert not living.exists()

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
@@ -19,6 +17,7 @@ from eval.pages.rendering import render_page
 from eval.pages.svg import COLOURS
 from eval.serve.camera import CameraRoutes, Cameras
 from eval.serve.http import RequestError, tell_error
+from eval.serve.temporary import lend_temporary
 from eval.serve.video import Limits, VideoRoutes
 from eval.videos.videos import Classifier
 from eval.videos.watch import DASHES
@@ -26,6 +25,8 @@ from eval.videos.watch import DASHES
 __all__ = ["LOOPBACK", "Limits", "make_app", "serve"]
 
 LOOPBACK = "127.0.0.1"
+# More are told 503.
+MOST_CONNECTIONS = 100
 PAGE = "serve/serve.html"
 
 
@@ -51,8 +52,8 @@ def make_app(classifier: Classifier, *, host: str = LOOPBACK, limits: Limits | N
 
     @contextlib.asynccontextmanager
     async def lend_folder(app: Any) -> AsyncIterator[None]:
-        with tempfile.TemporaryDirectory(prefix="np-rnn-serve-") as folder:
-            videos.folder = Path(folder)
+        with lend_temporary() as folder:
+            videos.folder = folder
             yield
 
     # A page elsewhere must not reach this one under a name of its own (DNS rebinding).
@@ -94,4 +95,7 @@ def serve(classifier: Classifier, *, host: str, port: int, limits: Limits) -> No
     app = make_app(classifier, host=host, limits=limits)
     import uvicorn  # noqa: PLC0415
 
-    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
+    uvicorn.run(
+        app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2,
+        limit_concurrency=MOST_CONNECTIONS,
+    )  # fmt: skip

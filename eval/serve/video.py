@@ -16,7 +16,7 @@ from eval.videos.videos import ASSUMED_FPS, Classifier, Wanted, read_video
 from eval.videos.watch import make_page
 from pipeline.video import read_header
 
-_KEPT_JOBS = 8
+KEPT_JOBS = 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class VideoReader:
         except Exception as error:  # noqa: BLE001  # the page waits for an answer
             job.error = f"It could not be read ({type(error).__name__}: {error})."
         finally:
-            path.unlink(missing_ok=True)
+            remove(path)
 
     def _make_page(self, path: Path, job: Job) -> str:
         header = read_header(path)
@@ -104,6 +104,7 @@ class VideoRoutes:
         self._limits = limits
         self._reader = VideoReader(classifier, limits)
         self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._num_coming = 0
         self.folder = Path()
         """Where files lie until they are read; set when the server starts."""
 
@@ -119,17 +120,20 @@ class VideoRoutes:
     async def take(self, request: Any) -> Any:
         """Keep the body in a file, no more than the limit, and begin to read it."""
         refuse_other_kinds(request, "the video")
-        if sum(not job.is_done for job in self._jobs.values()) >= _KEPT_JOBS:
+        if self._num_coming + sum(not job.is_done for job in self._jobs.values()) >= KEPT_JOBS:
             raise RequestError(503, "Too many videos are waiting. Try again later.")
         name = _clear_name(request.query_params.get("name", ""))
         key = secrets.token_urlsafe(12)
         path = self.folder / key / name  # its own name, as the page shows it
         path.parent.mkdir()
+        self._num_coming += 1
         try:
             await self._receive(request, path)
         except BaseException:  # too large, or the browser went away, or the server ends
-            path.unlink(missing_ok=True)
+            remove(path)
             raise
+        finally:
+            self._num_coming -= 1
         job = self._keep(key, Job(name))
         threading.Thread(target=self._reader.read, args=(path, job), daemon=True).start()
         return answer({"key": key})
@@ -144,7 +148,7 @@ class VideoRoutes:
     def _keep(self, key: str, job: Job) -> Job:
         self._jobs[key] = job
         done = [key for key, job in self._jobs.items() if job.is_done]
-        for old in done[: max(0, len(self._jobs) - _KEPT_JOBS)]:
+        for old in done[: max(0, len(self._jobs) - KEPT_JOBS)]:
             del self._jobs[old]
         return job
 
@@ -172,6 +176,12 @@ class VideoRoutes:
         if job is None:
             raise RequestError(404, "This video is not kept any more.")
         return job
+
+
+def remove(path: Path) -> None:
+    """Remove a video, and the folder that held it alone."""
+    path.unlink(missing_ok=True)
+    path.parent.rmdir()
 
 
 def _clear_name(name: str) -> str:
