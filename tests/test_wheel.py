@@ -235,6 +235,19 @@ def test_the_wheel_holds_one_package_with_all_its_files_and_nothing_else(wheel: 
     assert {name for name in names if name.startswith("np_rnn/")} == expected
 
 
+def test_no_text_names_a_module_by_the_name_that_a_checkout_alone_has() -> None:
+    named = re.compile(rf"({'|'.join(PLACED)})(\.[a-z_]+)+")
+    files = [path for folder in PLACED for path in (ROOT / folder).rglob("*.py")]
+    found = [
+        f"{path.relative_to(ROOT)}: {node.value}"
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and named.fullmatch(str(node.value))
+    ]
+    assert files
+    assert found == []
+
+
 def test_the_installed_command_trains_and_scores_beside_files_of_its_modules_names(
     command: Path, hostile: Path
 ) -> None:

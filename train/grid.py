@@ -44,7 +44,7 @@ def train_grid(overrides: Sequence[str], train: Callable[[DictConfig], Outcome])
     `train` gets the composed config of a run, in processes of their own where hydra/launcher says
     so, and raises nothing that a user can mend. Hydra's errors are raised before the first run.
     """
-    with initialize_config_module("train.conf", version_base="1.3"):
+    with initialize_config_module(f"{__package__}.conf", version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         loader = hydra.config_loader
