@@ -11,10 +11,11 @@ from eval.commands.predict import PREDICT
 from eval.commands.scores import SCORES
 from eval.commands.serve import SERVE
 from eval.commands.study import STUDY
+from eval.commands.unknown import UNKNOWN
 from eval.commands.verb import run_verb
 from eval.commands.watch import WATCH
 
-VERBS = (PREDICT, WATCH, SERVE, STUDY, DYNAMICS, EXPORT)
+VERBS = (PREDICT, WATCH, SERVE, STUDY, DYNAMICS, UNKNOWN, EXPORT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

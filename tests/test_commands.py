@@ -80,7 +80,7 @@ def test_an_unknown_verb_is_answered_with_the_verbs(
 ) -> None:
     assert main([name, "--run", "a"]) == 2
     error = capsys.readouterr().err
-    assert "predict, watch, serve, study, dynamics, export" in error
+    assert "predict, watch, serve, study, dynamics, unknown, export" in error
     assert message in error
 
 
@@ -152,6 +152,7 @@ def test_a_file_of_any_name_is_a_video_of_ones_own_and_a_list_of_clips_is_not(
         "serve --run a --features f --weights w --device cpu --host h --port 1",
         "study grid --features f --device cpu --batch-size 8 --out o",
         "dynamics --run a b --features f --out o",
+        "unknown --run a b --part val --features f --device cpu --batch-size 8",
         "export --run a b --features f --out o --with-backbone --weights w",
     ],
 )

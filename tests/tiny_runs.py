@@ -109,12 +109,14 @@ def write_run(
     lr: float = 1e-3,
     bend: int | None = None,
     task: str = "clips",
+    split: Path | None = None,
 ) -> SequenceNet:
     """A run folder whose mean-pool answers each clip's strongest feature, bent by `bend`.
 
-    Without `bend`, by the seed.
+    Without `bend`, by the seed; without `split`, on all clips.
     """
-    section = {"name": task, "features": str(store), "split": str(write_split(store.parent))}
+    split = split or write_split(store.parent)
+    section = {"name": task, "features": str(store), "split": str(split)}
     made = make_task(section)
     spec = NetSpec(model, made.input_size, made.num_outputs, dropout=dropout)
     if model != "mean-pool":

@@ -4,6 +4,9 @@ Guo et al. 2017, "On Calibration of Modern Neural Networks": softmax(outputs / T
 negative log likelihood. The order of the labels stays as it is. The targets are smoothed as in
 Platt 1999: a handful of validation clips, all answered rightly, would else make every later answer
 certain.
+
+Beside it stands a threshold, chosen on the same clips: a video whose likeliest label stays below it
+shows none of the labels.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from scipy.special import log_softmax, softmax
 
 from eval.predictions.predict import PartReader, predict
 from eval.predictions.predictions import Predictions
+from eval.predictions.unknown import find_threshold
 from pipeline.devices import resolve_device
 from pipeline.files import digest_file, write_text
 from pipeline.runs import CALIBRATION, WEIGHTS, Run
@@ -25,7 +29,8 @@ from pipeline.tasks import CLASSIFICATION
 
 BOUNDS = (0.02, 50.0)
 FEW = 100
-_FORMAT = "calibration 1"
+_FORMAT = "calibration 2"
+_WITHOUT_THRESHOLD = "calibration 1"
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,9 @@ class Calibration:
     """What outputs are divided by, and how that is known.
 
     `num_clips` validation clips gave it, with a mean negative log likelihood of `nll_before` and
-    `nll_after`; 0 clips: none did, and `reason` says why. `weights_digest` names the net.
+    `nll_after`; 0 clips: none did, and `reason` says why. `weights_digest` names the net. The
+    likeliest label of KEPT_SHARE of the right ones among these clips reaches `threshold`, a
+    probability; None where none was right, or there were none.
     """
 
     temperature: float = 1.0
@@ -42,6 +49,7 @@ class Calibration:
     nll_after: float = float("nan")
     weights_digest: str = ""
     reason: str = ""
+    threshold: float | None = None
 
     def probabilities(self, outputs: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., C), adding up to 1, of outputs (..., C)."""
@@ -60,9 +68,10 @@ class Calibration:
         )
 
 
-def fit_temperature(predictions: Predictions) -> Calibration:
+def fit_calibration(predictions: Predictions) -> Calibration:
     """The temperature within BOUNDS that minimises the likelihood's loss on smoothed targets.
 
+    And the threshold of the probabilities at this temperature.
     Of N clips a target has (N + 1) / (N + 2); the other labels share the rest.
     """
     outputs = predictions.outputs.astype(np.float64)
@@ -78,7 +87,8 @@ def fit_temperature(predictions: Predictions) -> Calibration:
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     temperature = float(np.exp(found.x))
     before, after = (_nll(outputs / t, predictions.targets) for t in (1.0, temperature))
-    return Calibration(temperature, num, before, after)
+    threshold = find_threshold(softmax(outputs / temperature, axis=1), predictions.targets)
+    return Calibration(temperature, num, before, after, threshold=threshold)
 
 
 def _nll(outputs: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
@@ -89,11 +99,14 @@ def _nll(outputs: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
 def calibrate(run: Run, *, features: str | None = None) -> Calibration:
     """The run's calibration, from `<run>/calibration.json` or fitted and kept there.
 
-    Where the validation clips cannot be read, outputs stay as they are, and the reason is told.
+    Where the validation clips cannot be read, outputs stay as they are, and the reason is told; one
+    that was kept without a threshold stays without.
     """
     digest = digest_file(run.folder / WEIGHTS)
-    kept = _read(run)
-    if kept is not None and kept.weights_digest == digest:
+    kept, is_whole = _read(run)
+    if kept.weights_digest != digest:
+        kept, is_whole = Calibration(), False
+    if is_whole:
         return kept
     try:
         predictions = predict(
@@ -103,12 +116,14 @@ def calibrate(run: Run, *, features: str | None = None) -> Calibration:
             device=resolve_device("auto"),
         )
     except (ValueError, OSError) as error:
+        if kept.num_clips:
+            return kept
         return Calibration(reason=f"the validation part cannot be read ({_first_line(error)})")
     if predictions.kind != CLASSIFICATION:
         return Calibration(reason=f"the run's task is a {predictions.kind}")
     if predictions.num_not_finite:
         return Calibration(reason="the net's answers on the validation part are not finite")
-    fitted = fit_temperature(predictions)
+    fitted = fit_calibration(predictions)
     calibration = Calibration(**{**asdict(fitted), "weights_digest": digest})
     _write(run, calibration)
     return calibration
@@ -118,14 +133,16 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")
 
 
-def _read(run: Run) -> Calibration | None:
+def _read(run: Run) -> tuple[Calibration, bool]:
+    """What the run's folder keeps, and whether it says all: the first files have no threshold."""
     try:
         content = load_sealed((run.folder / CALIBRATION).read_text(encoding="utf-8"))
-        if content.pop("format") != _FORMAT:
-            return None
-        return Calibration(**content)
+        form = content.pop("format")
+        if form in (_FORMAT, _WITHOUT_THRESHOLD):
+            return Calibration(**content), form == _FORMAT
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # it is fitted anew
+        pass  # it is fitted anew
+    return Calibration(), False
 
 
 def _write(run: Run, calibration: Calibration) -> None:
