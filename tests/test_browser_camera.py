@@ -131,7 +131,7 @@ FLICKERING = """
     if (!String(request[0]).includes('/frames')) return plain(...request);
     const shares = [0, 0, 0];
     shares[num++ % 3] = 1;
-    return new Response(JSON.stringify({ probabilities: shares }));
+    return new Response(JSON.stringify({ probabilities: shares, is_known: true }));
   };
   addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
     window.told.push(performance.now());

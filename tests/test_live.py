@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from eval.predictions.calibration import Calibration
 from eval.videos.live import watch_live
 from pipeline.video import VideoError
 from pipeline.video.live import LiveFrames
@@ -62,6 +65,20 @@ def test_standard_input_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     report = watch_live("-", make_classifier(), tell=lines.append)
     assert report.num_read + report.num_dropped == 10
     assert "green" in lines[-1]
+
+
+def test_a_stream_of_none_of_the_labels_is_said_to_be_so(tmp_path: Path) -> None:
+    path = str(write_colours(tmp_path / "a.avi", "g", num_frames=5, fps=50.0))
+    lines: list[str] = []
+    sure = make_classifier(threshold=0.9)
+    watch_live(path, sure, tell=lines.append)
+    assert lines[-1].split()[2:] == ["green", "1.000"]
+    unsure = replace(sure, calibration=Calibration(temperature=50.0))
+    watch_live(path, unsure, tell=lines.append)
+    assert "none of these (nearest: green)" in lines[-1]
+    watch_live(path, unsure, as_json=True, tell=lines.append)
+    told = json.loads(lines[-1])
+    assert (told["label"], told["is_known"], told["nearest"]) == ("none of these", False, "green")
 
 
 @pytest.mark.parametrize("source", ["camera:77", "no-such-file.mp4"])

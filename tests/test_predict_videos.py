@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -57,13 +59,16 @@ def make_net() -> SequenceNet:
     return net.eval()
 
 
-def make_classifier(*, stride: int = 1, net: SequenceNet | None = None) -> Classifier:
+def make_classifier(
+    *, stride: int = 1, net: SequenceNet | None = None, threshold: float | None = None
+) -> Classifier:
     section = toy_section("addition")
     spec, task = NetSpec("mean-pool", 3, 3), make_task(section)
     config = make_config(task, section, spec, seed=0, optimizer="sgd", lr=1.0)
     run = Run(Path("runs/tiny"), replace(config, labels=LABELS), Provenance(0, 0))
     stepper = Stepper(net or make_net())
-    return Classifier(run, stepper, make_encoder(stride=stride), LABELS, Calibration(reason="tiny"))
+    calibration = Calibration(reason="tiny")
+    return Classifier(run, stepper, make_encoder(stride=stride), LABELS, calibration, threshold)
 
 
 def write_colours(path: Path, colours: str, *, num_frames: int = 10, fps: float = 25.0) -> Path:
@@ -196,7 +201,12 @@ def test_folders_give_their_videos_at_any_depth_once(tmp_path: Path) -> None:
 def run_main(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """The command with a run that needs no files."""
     monkeypatch.setattr("pipeline.runs.load_run", lambda folder: None)
-    monkeypatch.setattr("eval.videos.videos.load_classifier", lambda run, **more: make_classifier())
+    monkeypatch.setattr(
+        "eval.videos.videos.load_classifier",
+        lambda run, threshold, **more: make_classifier(
+            threshold=None if threshold == "auto" else threshold
+        ),
+    )
     return main(["predict", "--run", "runs/tiny", *arguments])
 
 
@@ -221,6 +231,39 @@ def test_the_videos_of_a_folder_are_classified(
     assert "recurrent step" in captured.err
 
 
+def test_a_video_of_none_of_the_labels_is_said_to_be_so_in_every_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(write_colours(tmp_path / "a.avi", "rgb"))  # on average grey: a third each
+    asked = [path, "--threshold", "0.9", "--top", "1"]
+    assert run_main(asked, monkeypatch) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"none of these; the nearest:\n.*\n.*\n  (red|green|blue) ", captured.out)
+    assert "none of these where no label reaches a probability of 0.9" in captured.err
+    run_main([*asked, "--csv"], monkeypatch)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert (rows[0]["rank"], rows[0]["label"]) == ("1", "none of these")
+    assert (rows[0]["probability"], rows[1]["rank"]) == ("", "2")
+    assert rows[1]["label"] in LABELS
+    run_main([*asked, "--json"], monkeypatch)
+    told = json.loads(capsys.readouterr().out)
+    (video,) = told["videos"]
+    assert (told["threshold"], video["label"], video["is_known"]) == (0.9, "none of these", False)
+    assert video["top"][0]["label"] in LABELS
+
+
+def test_without_a_threshold_and_above_it_a_video_gets_its_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = str(write_colours(tmp_path / "a.avi", "rgb"))
+    red = str(write_colours(tmp_path / "b.avi", "r"))
+    for arguments in ([mixed, "--threshold", "none"], [red, "--threshold", "0.9"]):
+        run_main([*arguments, "--json"], monkeypatch)
+        (video,) = json.loads(capsys.readouterr().out)["videos"]
+        assert video["is_known"]
+        assert video["label"] == video["top"][0]["label"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -243,6 +286,9 @@ def test_what_cannot_be_is_refused(
         (["a.mp4", "--top", "0"], "--top: expected 1 or more, found 0"),
         (["a.mp4", "--segments", "--window", "nan"], "--window: expected seconds above 0"),
         (["a.mp4", "--json", "--csv"], "not allowed with"),
+        (["a.mp4", "--threshold", "1.5"], "expected auto, none, or a probability from 0 to 1"),
+        (["a.mp4", "--threshold", "nan"], "found 'nan'"),
+        (["a.mp4", "--threshold", "non"], "found 'non'"),
         (["a.mp4", "--part", "val"], "unrecognized arguments: --part"),
         ([], "PATH"),
     ],

@@ -32,6 +32,25 @@ def test_a_carried_state_remembers_what_a_reset_one_forgets(tmp_path: Path) -> N
     assert [segment.label for segment in found.segments] == ["red"]  # the mean of all so far
 
 
+def test_windows_below_the_threshold_are_one_segment_of_none() -> None:
+    """Outputs are the features themselves: sure, twice unsure of different labels, sure."""
+    net = build_net(NetSpec("mean-pool", 3, 3), seed=0).eval()
+    net.load_state_dict({"readout.weight": torch.eye(3), "readout.bias": torch.zeros(3)})
+    reader = SegmentReader(
+        Stepper(net), LABELS, calibration=Calibration(), threshold=0.6, num_steps=1, carries=False
+    )
+    for row in ([4.0, 0, 0], [0.2, 0, 0], [0, 0.5, 0], [0, 0, 4.0]):
+        reader.add(np.array(row, np.float32))
+    found = reader.finish(step_seconds=1.0, end_seconds=4.0)
+    assert [(s.start_seconds, s.end_seconds, s.label, s.nearest, s.is_known) for s in found] == [
+        (0.0, 1.0, "red", "red", True),
+        (1.0, 3.0, "none of these", "green", False),
+        (3.0, 4.0, "blue", "blue", True),
+    ]
+    unsure = torch.tensor([[0.2, 0, 0], [0, 0.5, 0]]).softmax(dim=1)
+    assert found[1].probability == pytest.approx(float(unsure[:, 1].mean()), abs=1e-6)
+
+
 def read_with(path: Path, wanted: Wanted) -> VideoAnswer:
     found = read_video(make_classifier(), path, decode_video(path, make_encoder()), wanted=wanted)
     assert isinstance(found, VideoAnswer)

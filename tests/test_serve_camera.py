@@ -93,6 +93,16 @@ def test_each_camera_is_a_stream_of_its_own(stride: int) -> None:
         np.testing.assert_allclose(answers, read_stream(classifier, film[..., :3]), atol=6e-5)
 
 
+def test_a_camera_is_told_when_it_shows_none_of_the_labels() -> None:
+    frame = make_frames(1)[0]
+    (shares,) = read_stream(make_recurrent(), frame[None, ..., :3])
+    for threshold, known in ((max(shares) - 1e-6, True), (max(shares) + 1e-6, False)):
+        classifier = replace(make_recurrent(), threshold=threshold)
+        with run_server(make_app(classifier)) as address:
+            _, text = push(address, start(address), frame)
+        assert json.loads(text)["is_known"] is known
+
+
 @pytest.mark.parametrize(
     ("size", "num_bytes", "status", "message"),
     [

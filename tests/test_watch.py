@@ -95,6 +95,18 @@ def test_what_the_chart_shows_is_said_in_words_and_in_a_table(tmp_path: Path) ->
     assert len(re.findall(r'<img src="data:image/jpeg[^"]*" alt="Frame at', page)) == 10
 
 
+def test_a_page_says_none_of_these_where_no_label_reaches_the_threshold(tmp_path: Path) -> None:
+    page = make(tmp_path, threshold=0.9999)  # of red alone 1 - 1e-11, at the end 0.997
+    assert '<p class="answer"><b>None of these</b></p>' in page
+    assert re.search(r"The nearest label: red, \d+ %", page)
+    known = read_thoughts(page)["known"]
+    assert known[0]
+    assert known == sorted(known, reverse=True)
+    assert not known[-1]
+    assert "<td>none of these (nearest: red)</td>" in page
+    assert "<b>red</b>" in make(tmp_path, threshold=0.2)
+
+
 def test_names_that_look_like_html_stay_text(tmp_path: Path) -> None:
     page = make(tmp_path, name="<script>alert(1)<!--.avi")
     assert "<script>alert" not in page

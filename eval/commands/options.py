@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 RUNS_FOLDER = Path("runs")
+_AUTO = "auto"
 _NEWEST = f"default: the newest complete one below {RUNS_FOLDER}/"
 
 
@@ -69,6 +70,29 @@ def add_classifier(parser: ArgumentParser) -> None:
     add_weights(parser)
     add_features(parser)
     add_device(parser)
+    parser.add_argument(
+        "--threshold",
+        type=read_threshold,
+        default=_AUTO,
+        metavar="auto|none|P",
+        help="the probability that the likeliest label must reach, else the answer is none of "
+        "these; default: auto, which 95 %% of the right validation clips reach",
+    )
+
+
+def read_threshold(text: str) -> float | str | None:
+    """`auto`, None of `none`, or a probability, for `type=`."""
+    if text in (_AUTO, "none"):
+        return text if text == _AUTO else None
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = float("nan")
+    if not 0 <= threshold <= 1:
+        raise argparse.ArgumentTypeError(
+            f"expected auto, none, or a probability from 0 to 1, found {text!r}"
+        )
+    return threshold
 
 
 def add_weights(parser: ArgumentParser) -> None:
@@ -136,7 +160,7 @@ def _find_below(path: Path) -> str:
 
 
 def load_asked(options: argparse.Namespace) -> Classifier:
-    """The classifier that the options of `add_classifier` ask for; its calibration is said."""
+    """The classifier that the options of `add_classifier` ask for; it is said what it rests on."""
     from eval.videos.videos import load_classifier
     from pipeline.runs import load_run
 
@@ -145,8 +169,9 @@ def load_asked(options: argparse.Namespace) -> Classifier:
         weights=options.weights,
         features=options.features,
         device=options.device,
+        threshold=options.threshold,
     )
-    say(str(classifier.calibration))
+    say(classifier.about)
     return classifier
 
 

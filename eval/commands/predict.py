@@ -27,6 +27,8 @@ _EPILOG = """examples:
                                                    what is seen when, for machines
   python -m eval predict --run runs/a my.mp4 --page out.html
                                                    the video beside its probabilities
+  python -m eval predict --run runs/a my.mp4 --threshold 0.6
+                                                   none of these, if no label reaches 0.6
 
 The videos are decoded and encoded as the run's features were. Answers go to standard output.
 exit code: 0; 1 if a video could not be read; 2 if none could, or nothing could be done."""

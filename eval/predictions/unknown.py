@@ -8,7 +8,7 @@ energy (Liu et al. 2020), the largest output (Hendrycks et al. 2022).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from scipy.special import logsumexp, softmax
 
 from pipeline.metrics import top_k_hits
 
+NONE = "none of these"
 KEPT_SHARE = 0.95
 """Of the validation clips that are answered rightly: above the threshold."""
 
@@ -52,6 +53,23 @@ def find_threshold(probabilities: Floats, targets: NDArray[np.integer]) -> float
     """
     right = probabilities.max(axis=-1)[top_k_hits(probabilities, targets, 1)]
     return float(np.quantile(right, 1 - KEPT_SHARE, method="lower")) if len(right) else None
+
+
+def describe_threshold(threshold: float | None) -> str:
+    """What the threshold does, in a sentence."""
+    if threshold is None:
+        return f"Every video gets a label: there is no threshold for {NONE}."
+    return f"The answer is {NONE} where no label reaches a probability of {threshold:.3g}."
+
+
+def name_answer(probabilities: Floats, labels: Sequence[str], threshold: float | None) -> str:
+    """The likeliest label of the probabilities (C,), or NONE."""
+    return labels[int(probabilities.argmax())] if is_known(probabilities, threshold) else NONE
+
+
+def with_nearest(answer: str, nearest: str, *, known: bool) -> str:
+    """The answer in words; of NONE with the label that came nearest."""
+    return answer if known else f"{answer} (nearest: {nearest})"
 
 
 def is_known(probabilities: Floats, threshold: float | None) -> bool:

@@ -82,7 +82,7 @@ def make_start_page(classifier: Classifier, limits: Limits, *, most_side_pixels:
         PAGE,
         title=f"What does {classifier.stepper.spec.name} see?",
         run=classifier.run.folder.name,
-        calibration=str(classifier.calibration),
+        about=classifier.about,
         most=limits.size,
         most_seconds=f"{limits.most_seconds:g}",
         labels=classifier.labels,

@@ -86,9 +86,9 @@ const sendNewest = async mine => {
   try {
     const { data, width, height } = grab();
     // As a Blob it travels more than twice as fast as as an array.
-    const { probabilities } = await post(`/cameras/${mine.key}/frames?width=${width}&height=${height}`, new Blob([data]));
+    const { probabilities, is_known: known } = await post(`/cameras/${mine.key}/frames?width=${width}&height=${height}`, new Blob([data]));
     if (mine !== camera) return;
-    mine.moments.push({ began, spent: performance.now() - began, shares: probabilities });
+    mine.moments.push({ began, spent: performance.now() - began, shares: probabilities, known });
     if (began - mine.drawn >= DRAWN_MILLISECONDS) draw(mine);
   } catch (error) {
     if (mine === camera) stopCamera(error.message, { isError: true });
@@ -115,8 +115,12 @@ const draw = mine => {
   mine.drawn = last.began;
   while (last.began - mine.moments[0].began > 1000 * SHOWN_SECONDS) mine.moments.shift();
   const best = last.shares.indexOf(Math.max(...last.shares)), label = settings.labels[best];
-  get("label").textContent = label; get("share").textContent = percent(last.shares[best]);
-  announce(label, `${label}, ${percent(last.shares[best])}`);
+  const share = percent(last.shares[best]), nearest = `The nearest label: ${label}, ${share}`;
+  get("label").textContent = last.known ? label : "None of these";
+  get("share").textContent = last.known ? share : "";
+  get("nearest").hidden = last.known; get("nearest").textContent = nearest;
+  if (last.known) announce(label, `${label}, ${share}`);
+  else announce("none of these", `None of these. ${nearest}`);
   chooseLabels(mine.moments);
   for (const slot of slots) {
     slot.item.hidden = slot.label < 0;

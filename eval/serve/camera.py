@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.predictions.unknown import is_known
 from eval.serve.http import RequestError, answer, receive, refuse_other_kinds
 from eval.videos.live import LiveReader
 from eval.videos.videos import Classifier
@@ -89,6 +90,10 @@ class Cameras:
         finally:
             camera.is_busy = False
 
+    def knows(self, shares: NDArray[np.float64]) -> bool:
+        """Whether the likeliest of probabilities (C,) is an answer, not none of the labels."""
+        return is_known(shares, self._classifier.threshold)
+
     def read(self, camera: Camera, frame: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probabilities (C,) after one more frame (H, W, 3) of a camera."""
         with self._one_at_a_time:
@@ -142,7 +147,12 @@ class CameraRoutes:
         with self._cameras.take(request.path_params["key"]) as camera:
             frame = await _receive_frame(request, height, width)
             shares = await run_in_threadpool(self._cameras.read, camera, frame)
-        return answer({"probabilities": np.round(shares, 4).tolist()})
+        return answer(
+            {
+                "probabilities": np.round(shares, 4).tolist(),
+                "is_known": self._cameras.knows(shares),
+            }
+        )
 
 
 async def _receive_frame(request: Any, height: int, width: int) -> NDArray[np.uint8]:

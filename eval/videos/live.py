@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.predictions.unknown import is_known, name_answer, with_nearest
 from eval.videos.videos import Classifier
 from pipeline.streaming import StageSeconds, Streamer
 from pipeline.video import VideoError
@@ -69,7 +70,7 @@ def watch_live(
     as_json: bool = False,
     tell: Callable[[str], None] = print,
 ) -> LiveReport:
-    """Tell the likeliest label once a second, until the source ends or Ctrl-C."""
+    """Tell the likeliest label, or none, once a second, until the source ends or Ctrl-C."""
     frames, reader = LiveFrames(source), LiveReader(classifier)
     start = said = time.perf_counter()
     shares: NDArray[np.float64] | None = None
@@ -80,13 +81,13 @@ def watch_live(
                 now = time.perf_counter()
                 if now - said >= _REPORT_SECONDS:
                     said = now
-                    tell(_describe(shares, classifier.labels, now - start, as_json=as_json))
+                    tell(_describe(shares, classifier, now - start, as_json=as_json))
         except KeyboardInterrupt:
             pass  # the way to end a camera
     if shares is None:
         raise VideoError(f"{source} gave no frame")
     seconds = time.perf_counter() - start
-    tell(_describe(shares, classifier.labels, seconds, as_json=as_json))
+    tell(_describe(shares, classifier, seconds, as_json=as_json))
     num_steps = max(1, reader.spent.num_steps)
     return LiveReport(
         num_read=reader.num_frames,
@@ -104,10 +105,19 @@ def describe_report(report: LiveReport, *, as_json: bool) -> str:
 
 
 def _describe(
-    shares: NDArray[np.float64], labels: tuple[str, ...], seconds: float, *, as_json: bool
+    shares: NDArray[np.float64], classifier: Classifier, seconds: float, *, as_json: bool
 ) -> str:
-    best = int(shares.argmax())
+    labels, threshold = classifier.labels, classifier.threshold
+    answer, known = name_answer(shares, labels, threshold), is_known(shares, threshold)
+    nearest, probability = labels[int(shares.argmax())], float(shares.max())
     if as_json:
-        content = {"seconds": round(seconds, 3), "label": labels[best]}
-        return json.dumps({**content, "probability": float(shares[best])})
-    return f"{seconds:7.1f} s  {labels[best]}  {shares[best]:.3f}"
+        return json.dumps(
+            {
+                "seconds": round(seconds, 3),
+                "label": answer,
+                "is_known": known,
+                "nearest": nearest,
+                "probability": probability,
+            }
+        )
+    return f"{seconds:7.1f} s  {with_nearest(answer, nearest, known=known)}  {probability:.3f}"

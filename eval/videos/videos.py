@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.predictions.calibration import Calibration, calibrate
+from eval.predictions.unknown import describe_threshold, is_known, name_answer
 from eval.videos.decoding import Ended, Message, Opened, VideoFailure, decode_ahead
 from eval.videos.segments import Segment, SegmentReader
 from eval.videos.timeline import Timeline, TimelineReader
@@ -22,18 +23,30 @@ from pipeline.runs import Run, find_encoder_weights, load_net
 from pipeline.video import DecodeSummary
 
 ASSUMED_FPS = 25.0
+AUTO = "auto"
+"""The threshold that the run's validation part gave."""
 _PROGRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A run that is ready to read videos."""
+    """A run that is ready to read videos.
+
+    Where no label reaches the probability `threshold`, a video shows none of them; None: each shows
+    its likeliest.
+    """
 
     run: Run
     stepper: Stepper
     encoder: Encoder
     labels: tuple[str, ...]
     calibration: Calibration
+    threshold: float | None = None
+
+    @property
+    def about(self) -> str:
+        """What its probabilities and answers rest on, in sentences."""
+        return f"{self.calibration} {describe_threshold(self.threshold)}"
 
 
 @dataclass(frozen=True)
@@ -58,12 +71,15 @@ class Wanted:
 class VideoAnswer:
     """What a run says of a video: `probabilities` (C,) after its last frame.
 
+    `answer` is the likeliest label, or NONE where the video shows none of them (not `is_known`).
     `num_frames` were decoded, `num_steps` of them read. `notes` tell what is wrong with the file.
     `segments` and `timeline` are there if asked for.
     """
 
     path: Path
     probabilities: NDArray[np.float64]
+    answer: str
+    is_known: bool
     num_frames: int
     num_steps: int
     fps: float
@@ -88,11 +104,12 @@ def load_classifier(
     weights: str | Path | None = None,
     features: str | None = None,
     device: str = "auto",
+    threshold: float | str | None = AUTO,
 ) -> Classifier:
     """The run's net, encoder and calibration; ValueError where it cannot read videos.
 
     `weights` as in `load_encoder`, None: where they were; `features` is a store to
-    calibrate on in place of the run's.
+    calibrate on in place of the run's. `threshold` as in Classifier, or AUTO.
     """
     labels = run.config.labels
     if not labels:
@@ -101,7 +118,9 @@ def load_classifier(
     encoder = load_encoder(
         run.features, weights=weights or find_encoder_weights(run), device=device
     )
-    return Classifier(run, Stepper(net), encoder, labels, calibrate(run, features=features))
+    calibration = calibrate(run, features=features)
+    least = calibration.threshold if isinstance(threshold, str) else threshold
+    return Classifier(run, Stepper(net), encoder, labels, calibration, least)
 
 
 def read_videos(
@@ -181,6 +200,7 @@ class _Reading:
             self._classifier.stepper,
             self._classifier.labels,
             calibration=self._classifier.calibration,
+            threshold=self._classifier.threshold,
             num_steps=max(1.0, self._wanted.window_seconds * self._fps / stride),
             carries=self._wanted.carries,
         )
@@ -219,9 +239,13 @@ class _Reading:
             step_seconds=step_seconds, end_seconds=end_seconds
         )
         seconds = (self._end.decode_seconds, self._encode_seconds, self._step_seconds)
+        shares = calibration.probabilities(outputs)
+        labels, threshold = self._classifier.labels, self._classifier.threshold
         return VideoAnswer(
             path=path,
-            probabilities=calibration.probabilities(outputs),
+            probabilities=shares,
+            answer=name_answer(shares, labels, threshold),
+            is_known=is_known(shares, threshold),
             num_frames=summary.num_decoded,
             num_steps=num,
             fps=self._fps,

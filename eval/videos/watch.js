@@ -1,6 +1,6 @@
 // The playhead follows the video, and the video the playhead.
 const get = id => document.getElementById(id);
-const { labels, seconds, shares, total } = JSON.parse(get("thoughts").textContent);
+const { labels, known, seconds, shares, total } = JSON.parse(get("thoughts").textContent);
 const video = get("video"), head = get("head"), slider = get("playhead"), track = get("track");
 const listed = get("legend").querySelectorAll(".share");
 const announce = makeAnnouncer(get("announced"));
@@ -19,13 +19,14 @@ const show = (time, moment) => {
   let best = 0;
   shares.forEach((row, i) => { if (row[moment] > shares[best][moment]) best = i; });
   listed.forEach((item, i) => { item.textContent = percent(shares[i][moment]); });  // drawn ones come first
-  const what = `${labels[best]}, ${percent(shares[best][moment])}`;
+  const nearest = `${labels[best]}, ${percent(shares[best][moment])}`;
+  const what = known[moment] ? nearest : `none of these (nearest: ${nearest})`;
   const text = `${seconds[moment].toFixed(1)} s: ${what}`;
   slider.setAttribute("aria-valuetext", text);
   slider.value = moment;
   get("now").textContent = text;
   // The slider tells its value by itself while it is moved.
-  if (document.activeElement !== slider) announce(labels[best], what);
+  if (document.activeElement !== slider) announce(known[moment] ? labels[best] : "none of these", what);
 };
 
 const seek = time => {

@@ -20,6 +20,7 @@ from PIL import Image
 from eval.pages.rendering import render_page
 from eval.pages.svg import COLOURS
 from eval.pages.text import show_path
+from eval.predictions.unknown import is_known, name_answer, with_nearest
 from eval.videos.segments import Segment
 from eval.videos.timeline import Timeline
 from eval.videos.videos import Classifier, VideoAnswer
@@ -77,8 +78,7 @@ def write_pages(out: Path, answers: Sequence[VideoAnswer], classifier: Classifie
         for page, answer in zip(pages, answers, strict=True)
     ]
     title = f"{len(answers)} videos"
-    about = str(classifier.calibration)
-    write_text(out, render_page(INDEX, title=title, links=_quote(links), calibration=about))
+    write_text(out, render_page(INDEX, title=title, links=_quote(links), about=classifier.about))
     return [out, *pages]
 
 
@@ -88,7 +88,8 @@ def _quote(links: Sequence[tuple[str, str, str, float]]) -> list[tuple[str, str,
 
 def _describe_top(answer: VideoAnswer, classifier: Classifier) -> tuple[str, float]:
     (best,) = answer.top(1)
-    return classifier.labels[best], float(answer.probabilities[best])
+    label = with_nearest(answer.answer, classifier.labels[best], known=answer.is_known)
+    return label, float(answer.probabilities[best])
 
 
 def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None) -> str:
@@ -103,17 +104,22 @@ def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None)
     video, strip = _read_pictures(answer)
     source, why = _find_source(answer, video, page)
     best = answer.top(1)[0]
-    stretches = find_stretches(timeline, labels, end_seconds=answer.seconds)
+    stretches = find_stretches(
+        timeline, labels, threshold=classifier.threshold, end_seconds=answer.seconds
+    )
     return render_page(
         PAGE,
         title=answer.path.name and show_path(Path(answer.path.name)),
         model=classifier.stepper.spec.name,
         run=classifier.run.folder.name,
-        calibration=str(classifier.calibration),
+        about=classifier.about,
         notes=answer.notes,
         num_frames=f"{answer.num_frames:,}",
         seconds=answer.seconds,
-        top=[{"label": labels[best], "probability": answer.probabilities[best]}],
+        answer=answer.answer,
+        is_known=answer.is_known,
+        nearest=labels[best],
+        probability=answer.probabilities[best],
         source=source,
         why_no_video=why,
         curves=_draw_curves(timeline, labels, shown, end_seconds=answer.seconds),
@@ -123,26 +129,40 @@ def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None)
         num_units=timeline.hidden.shape[1],
         stretches=stretches,
         description=_describe(stretches),
-        thoughts=_write_thoughts(timeline, labels, shown, total=answer.seconds),
+        thoughts=_write_thoughts(timeline, classifier, shown, total=answer.seconds),
     )
 
 
 def find_stretches(
-    timeline: Timeline, labels: Sequence[str], *, end_seconds: float
+    timeline: Timeline,
+    labels: Sequence[str],
+    *,
+    threshold: float | None = None,
+    end_seconds: float,
 ) -> tuple[Segment, ...]:
-    """Where one label was the likeliest, with its probability at the end of the stretch."""
-    best = timeline.probabilities.argmax(axis=1)
+    """Where one label was the likeliest, with its probability at the end of the stretch.
+
+    Moments below the threshold are stretches of none; what is nearest is so at their end.
+    """
+    shares = timeline.probabilities
+    best = np.where(_are_known(timeline, threshold), shares.argmax(axis=1), -1)
     starts = [0, *(np.flatnonzero(np.diff(best)) + 1).tolist()]
     ends = [*starts[1:], len(best)]
     return tuple(
         Segment(
             float(timeline.seconds[start]),
             float(timeline.seconds[end]) if end < len(best) else end_seconds,
-            labels[best[start]],
-            float(timeline.probabilities[end - 1, best[start]]),
+            name_answer(shares[end - 1], labels, threshold),
+            float(shares[end - 1].max()),
+            nearest=labels[int(shares[end - 1].argmax())],
+            is_known=bool(best[start] >= 0),
         )
         for start, end in zip(starts, ends, strict=True)
     )
+
+
+def _are_known(timeline: Timeline, threshold: float | None) -> list[bool]:
+    return [is_known(row, threshold) for row in timeline.probabilities]
 
 
 def _choose_labels(timeline: Timeline) -> list[int]:
@@ -170,12 +190,13 @@ def _draw_curves(
 
 
 def _write_thoughts(
-    timeline: Timeline, labels: Sequence[str], shown: Sequence[int], *, total: float
+    timeline: Timeline, classifier: Classifier, shown: Sequence[int], *, total: float
 ) -> Markup:
     """What the page's program reads: the labels that are shown, or the likeliest at some moment."""
     told = list(dict.fromkeys([*shown, *timeline.probabilities.argmax(axis=1).tolist()]))
     content = {
-        "labels": [labels[place] for place in told],
+        "labels": [classifier.labels[place] for place in told],
+        "known": _are_known(timeline, classifier.threshold),
         "seconds": np.round(timeline.seconds, 4).tolist(),
         "shares": [np.round(timeline.probabilities[:, place], 4).tolist() for place in told],
         "total": total,
