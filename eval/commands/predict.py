@@ -29,6 +29,8 @@ _EPILOG = """examples:
                                                    the video beside its probabilities
   python -m eval predict --run runs/a my.mp4 --threshold 0.6
                                                    none of these, if no label reaches 0.6
+  python -m eval predict --run runs/a my.mp4 --annotate out.gif
+                                                   the video with its answer drawn in, to pass on
 
 The videos are decoded and encoded as the run's features were. Answers go to standard output.
 exit code: 0; 1 if a video could not be read; 2 if none could, or nothing could be done."""
@@ -60,6 +62,19 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a page with the video and the probabilities over its time; an index over several",
     )
+    add(
+        "--annotate",
+        type=_read_annotated,
+        metavar="FILE",
+        help="an .mp4 or .gif of the one video, the answer and its curve drawn below every frame",
+    )
+
+
+def _read_annotated(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in (".mp4", ".gif"):
+        raise argparse.ArgumentTypeError(f"expected a name in .mp4 or .gif, found {text!r}")
+    return path
 
 
 def _read_seconds(text: str) -> float:
@@ -77,9 +92,12 @@ def _run(options: argparse.Namespace) -> int:
     if (options.carry or options.window is not None) and not options.segments:
         raise ValueError("--window and --carry are about segments: add --segments.")
     paths, failures = find_videos(options.paths)
+    if options.annotate is not None:
+        _check_annotated(options.annotate, paths)
     classifier = shared.load_asked(options)
     window = (options.window or _WINDOW_SECONDS) if options.segments else None
-    wanted = Wanted(window, carries=options.carry, timeline=options.page is not None)
+    has_pictures = options.page is not None or options.annotate is not None
+    wanted = Wanted(window, carries=options.carry, timeline=has_pictures)
     answers: list[VideoAnswer] = []
     for failure in failures:
         _tell_failure(failure)
@@ -96,9 +114,24 @@ def _run(options: argparse.Namespace) -> int:
         from eval.videos.watch import write_pages
 
         shared.say(f"page: {write_pages(options.page, answers, classifier)[0]}")
+    if options.annotate is not None and answers:
+        from eval.videos.annotate import write_annotated
+
+        write_annotated(options.annotate, answers[0], classifier)
+        shared.say(f"annotated video: {options.annotate}")
     if not failures:
         return OK
     return SOME_FAILED if answers else REFUSED
+
+
+def _check_annotated(out: Path, videos: Sequence[Path]) -> None:
+    if len(videos) > 1:
+        raise ValueError(
+            f"--annotate: expected one video, found {len(videos)}. Give one at a time; "
+            f"--page takes several."
+        )
+    if videos and out.absolute() == videos[0].absolute():
+        raise ValueError(f"--annotate: {out} is the video itself. Give another name.")
 
 
 def _print_all(

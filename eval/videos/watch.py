@@ -100,7 +100,7 @@ def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None)
     """
     assert answer.timeline is not None
     labels, timeline = classifier.labels, answer.timeline
-    shown = _choose_labels(timeline)
+    shown = choose_labels(timeline)
     video, strip = _read_pictures(answer)
     source, why = _find_source(answer, video, page)
     best = answer.top(1)[0]
@@ -165,7 +165,7 @@ def _are_known(timeline: Timeline, threshold: float | None) -> list[bool]:
     return [is_known(row, threshold) for row in timeline.probabilities]
 
 
-def _choose_labels(timeline: Timeline) -> list[int]:
+def choose_labels(timeline: Timeline) -> list[int]:
     """The places of the labels that are drawn, the likeliest at the end first."""
     peaks = timeline.probabilities.max(axis=0)
     first, *rest = np.argsort(-peaks, kind="stable")[: len(COLOURS)].tolist()
