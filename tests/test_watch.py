@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from eval.predictions.calibration import Calibration
 from eval.videos import watch
@@ -122,6 +124,28 @@ def test_several_videos_get_an_index_with_links_to_their_pages(tmp_path: Path) -
     links = re.findall(r'<a href="([^"]+)">([^<]+)</a>', index.read_text())
     assert [(index.parent / address).resolve() for address, _ in links] == pages
     assert "b video.avi" in pages[1].read_text()
+
+
+def test_an_index_shows_each_video_by_a_picture_and_its_name_below_the_common_folder(
+    tmp_path: Path,
+) -> None:
+    classifier = make_classifier()
+    paths = [tmp_path / "deep" / "x" / "a.avi", tmp_path / "deep" / "y" / "a.avi"]
+    answers = [
+        read_with_timeline(write_colours(path, colours), classifier)
+        for path, colours in zip(paths, ("rgr", "rbr"), strict=True)
+    ]
+    index = write_pages(tmp_path / "all.html", answers, classifier)[0].read_text()
+    assert re.findall(r'<a href="[^"]+">([^<]+)</a>', index) == ["x/a.avi", "y/a.avi"]
+    pictures = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', index)
+    middles = [Image.open(io.BytesIO(base64.b64decode(picture))) for picture in pictures]
+    # The middle third of the videos is green, and blue.
+    assert [int(np.asarray(m).mean(axis=(0, 1)).argmax()) for m in middles] == [1, 2]
+
+
+def test_names_of_videos_hold_no_control_characters() -> None:
+    names = watch.name_videos([Path("a/one\x1b[31m.avi"), Path("b/two.avi")])
+    assert names == ["a/one\N{REPLACEMENT CHARACTER}[31m.avi", "b/two.avi"]
 
 
 def test_a_video_too_large_to_embed_is_linked_or_said_to_be_missing(

@@ -48,6 +48,25 @@ class StripFrame:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """A video as browsers play it, its media type and bytes, None if too large; frames of it."""
+
+    video: tuple[str, bytes] | None
+    strip: list[StripFrame]
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """A video in the index: the address of its page, and a small picture of its middle, or ""."""
+
+    address: str
+    name: str
+    picture: str
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class DrawnCurve:
     """A label's probability over time: points of a polyline in 1000 x 200."""
 
@@ -68,28 +87,38 @@ def write_pages(out: Path, answers: Sequence[VideoAnswer], classifier: Classifie
         return [out]
     folder = out.with_name(f"{out.stem}-pages")
     folder.mkdir(exist_ok=True)
-    pages = []
-    for place, answer in enumerate(answers, start=1):
+    names = name_videos([answer.path for answer in answers])
+    pages, rows = [], []
+    for place, (answer, name) in enumerate(zip(answers, names, strict=True), start=1):
         page = folder / f"{place:03d}.html"
-        write_text(page, make_page(answer, classifier, page=page))
+        pictures = _read_pictures(answer)
+        write_text(page, _make_page(answer, classifier, page, pictures))
         pages.append(page)
-    links = [
-        (f"{folder.name}/{page.name}", show_path(answer.path), *_describe_top(answer, classifier))
-        for page, answer in zip(pages, answers, strict=True)
-    ]
+        address = quote(f"{folder.name}/{page.name}")
+        rows.append(_make_row(answer, classifier, address, name, pictures.strip))
     title = f"{len(answers)} videos"
-    write_text(out, render_page(INDEX, title=title, links=_quote(links), about=classifier.about))
+    write_text(out, render_page(INDEX, title=title, rows=rows, about=classifier.about))
     return [out, *pages]
 
 
-def _quote(links: Sequence[tuple[str, str, str, float]]) -> list[tuple[str, str, str, float]]:
-    return [(quote(href), *rest) for href, *rest in links]  # type: ignore[misc]
+def name_videos(paths: Sequence[Path]) -> list[str]:
+    """Names of several videos as they can be shown: from the folder on that holds all of them."""
+    absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100  # links are not followed
+    folder = os.path.commonpath([os.path.dirname(path) for path in absolute])  # noqa: PTH120
+    return [show_path(Path(os.path.relpath(path, folder))) for path in absolute]
 
 
-def _describe_top(answer: VideoAnswer, classifier: Classifier) -> tuple[str, float]:
+def _make_row(
+    answer: VideoAnswer,
+    classifier: Classifier,
+    address: str,
+    name: str,
+    strip: Sequence[StripFrame],
+) -> IndexRow:
     (best,) = answer.top(1)
     label = with_nearest(answer.answer, classifier.labels[best], known=answer.is_known)
-    return label, float(answer.probabilities[best])
+    middle = strip[len(strip) // 2].source if strip else ""
+    return IndexRow(address, name, middle, label, float(answer.probabilities[best]))
 
 
 def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None) -> str:
@@ -98,11 +127,16 @@ def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None)
     A video that would be too large is left where it is: the page, to be written to `page`, links
     to it if browsers play its kind.
     """
+    return _make_page(answer, classifier, page, _read_pictures(answer))
+
+
+def _make_page(
+    answer: VideoAnswer, classifier: Classifier, page: Path | None, pictures: Pictures
+) -> str:
     assert answer.timeline is not None
     labels, timeline = classifier.labels, answer.timeline
     shown = choose_labels(timeline)
-    video, strip = _read_pictures(answer)
-    source, why = _find_source(answer, video, page)
+    source, why = _find_source(answer, pictures.video, page)
     best = answer.top(1)[0]
     stretches = find_stretches(
         timeline, labels, threshold=classifier.threshold, end_seconds=answer.seconds
@@ -124,7 +158,7 @@ def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None)
         why_no_video=why,
         curves=_draw_curves(timeline, labels, shown, end_seconds=answer.seconds),
         moments=timeline.seconds,
-        strip=strip,
+        strip=pictures.strip,
         band=_draw_band(timeline.hidden),
         num_units=timeline.hidden.shape[1],
         stretches=stretches,
@@ -213,8 +247,8 @@ def _describe(stretches: Sequence[Segment]) -> str:
     return f"Class probabilities over time. Likeliest: {'; '.join(told)}{more}. A table follows."
 
 
-def _read_pictures(answer: VideoAnswer) -> tuple[tuple[str, bytes] | None, list[StripFrame]]:
-    """The video as browsers play it, None if too large, and frames for the strip; one decoding."""
+def _read_pictures(answer: VideoAnswer) -> Pictures:
+    """The video for browsers and the frames of its strip, by one decoding."""
     wanted = np.linspace(0, answer.num_frames - 1, min(_STRIP_FRAMES, answer.num_frames))
     places = set(np.round(wanted).astype(int).tolist())
     strip: list[StripFrame] = []
@@ -232,7 +266,7 @@ def _read_pictures(answer: VideoAnswer) -> tuple[tuple[str, bytes] | None, list[
     video = encode_web_video(frames, fps=answer.fps)
     for _ in frames:  # what is left, for the strip
         pass
-    return video, strip
+    return Pictures(video, strip)
 
 
 def _find_source(
