@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 State = Literal["holds", "fails", "undecided", "cannot be tested here"]
 LEAST_SEEDS = 5
@@ -53,8 +52,8 @@ class Quantity:
             return self.mean, self.mean
         if num < 2:
             return -math.inf, math.inf
-        half = stats.t.ppf((1 + confidence) / 2, num - 1) * self._spread / num**0.5
-        return self.mean - float(half), self.mean + float(half)
+        half = _student(confidence, num - 1) * self._spread / num**0.5
+        return self.mean - half, self.mean + half
 
     @property
     def _spread(self) -> float:
@@ -80,7 +79,7 @@ class Quantity:
             return LEAST_SEEDS - num
         distance, spread = abs(self.mean - self.bound), self._spread
         for enough in range(max(num, LEAST_SEEDS), MOST_SEEDS):
-            if stats.t.ppf((1 + CONFIDENCE) / 2, enough - 1) * spread / enough**0.5 < distance:
+            if _student(CONFIDENCE, enough - 1) * spread / enough**0.5 < distance:
                 return enough - num
         return None
 
@@ -92,6 +91,13 @@ class Quantity:
         known = "" if len(self.of_seeds) < 2 or self.is_exact else f" [{low:.3f}, {high:.3f}]"
         seeds = "" if self.is_exact else f", {_count(len(self.of_seeds), 'seed')}"
         return f"{self.name}: {self.mean:.3f}{known}, to be {side} {self.bound:g}{seeds}"
+
+
+def _student(confidence: float, freedom: int) -> float:
+    """Half the width of Student's interval, in standard errors."""
+    from scipy import stats  # noqa: PLC0415 - the names of experiments need no scipy
+
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -128,7 +127,7 @@ def estimate_mean(values: Floats, sources: Sequence[str]) -> Estimate:
         return Estimate(value, -np.inf, np.inf)
     variance = float((sums**2).sum()) * len(sums) / (len(sums) - 1)
     variance = _add_seeds(variance, matrix.mean(axis=1))
-    half = float(stats.t.ppf(0.975, len(sums) - 1)) * variance**0.5
+    half = _student(len(sums) - 1) * variance**0.5
     return Estimate(value, value - half, value + half)
 
 
@@ -143,17 +142,28 @@ def _add_seeds(variance: float, means: Floats) -> float:
     A spread over few seeds is itself uncertain: the sum is enlarged as Student's t is against the
     normal, at Welch and Satterthwaite's degrees of freedom.
     """
+    from scipy import stats  # noqa: PLC0415
+
     if len(means) == 1:
         return variance
     of_seeds = float(means.var(ddof=1)) / len(means)
     if of_seeds == 0.0:
         return variance
     freedom = (variance + of_seeds) ** 2 / (of_seeds**2 / (len(means) - 1))
-    widening = float(stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975))
+    widening = _student(freedom) / float(stats.norm.ppf(0.975))
     return (variance + of_seeds) * widening**2
 
 
+def _student(freedom: float) -> float:
+    """What 2.5 % of Student's t exceed."""
+    from scipy import stats  # noqa: PLC0415 - commands that only answer --help need no scipy
+
+    return float(stats.t.ppf(0.975, freedom))
+
+
 def _clopper_pearson(share: float, num: float) -> tuple[float, float]:
+    from scipy import stats  # noqa: PLC0415
+
     hits = share * num
     low = stats.beta.ppf(0.025, hits, num - hits + 1) if hits > 0 else 0.0
     high = stats.beta.ppf(0.975, hits + 1, num - hits) if hits < num else 1.0

@@ -23,12 +23,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    runs = shared.choose_runs(options.run)
+    shared.check_out(runs, options.out)
     from eval.dynamics.dynamics import compute_dynamics
     from eval.dynamics.page import format_dynamics, write_dynamics
     from pipeline.runs import load_run
 
-    runs = shared.choose_runs(options.run)
-    shared.check_out(runs, options.out)
     for folder in runs:
         dynamics = compute_dynamics(load_run(folder), features=options.features)
         out = folder / "eval" / "dynamics"

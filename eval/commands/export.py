@@ -35,11 +35,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.weights is not None and not options.with_backbone:
         raise ValueError("--weights are the backbone's: add --with-backbone, or leave them out.")
     _check_installed()
+    runs = shared.choose_runs(options.run)
+    shared.check_out(runs, options.out)
     from eval.export.export import export_run
     from pipeline.runs import load_run
 
-    runs = shared.choose_runs(options.run)
-    shared.check_out(runs, options.out)
     for folder in runs:
         export = export_run(
             load_run(folder),

@@ -13,8 +13,9 @@ from pipeline.devices import DEVICES, read_device
 
 if TYPE_CHECKING:
     from eval.videos.videos import Classifier
+    from pipeline.runs import Run
 
-# The stages are imported where they are called: --help and wrong options need no torch.
+# What takes long is imported once the runs are found: --help and a wrong --run need no torch.
 # ruff: noqa: PLC0415
 
 RUNS_FOLDER = Path("runs")
@@ -122,14 +123,15 @@ def choose_runs(paths: Sequence[Path] | None) -> list[Path]:
     """The runs that were named, or the newest complete one.
 
     Of several paths, as `runs/*` gives, those that are no run are said and passed over; one that is
-    named alone must be a run. Raises ValueError if none is left.
+    named alone must be a run. Raises ValueError if none is left, and for one that is damaged.
     """
+    from pipeline.runs import is_archive, is_run, load_run
+
     if not paths:
         return [_choose_latest()]
     if len(paths) == 1:
+        load_run(paths[0])
         return [*paths]
-    from pipeline.runs import is_archive, is_run
-
     chosen = [path for path in paths if is_run(path) or is_archive(path)]
     for path in paths:
         if path not in chosen:
@@ -159,13 +161,19 @@ def _find_below(path: Path) -> str:
     return f"; for those below it give {path}/*" if has_runs else ""
 
 
-def load_asked(options: argparse.Namespace) -> Classifier:
-    """The classifier that the options of `add_classifier` ask for; it is said what it rests on."""
-    from eval.videos.videos import load_classifier
+def load_asked_run(options: argparse.Namespace) -> Run:
+    """The run that was named, or the newest complete one."""
     from pipeline.runs import load_run
 
+    return load_run(options.run or _choose_latest())
+
+
+def load_asked(options: argparse.Namespace, run: Run) -> Classifier:
+    """The classifier that the options of `add_classifier` ask for; it is said what it rests on."""
+    from eval.videos.videos import load_classifier
+
     classifier = load_classifier(
-        load_run(options.run or _choose_latest()),
+        run,
         weights=options.weights,
         features=options.features,
         device=options.device,
@@ -181,10 +189,19 @@ def say(line: str) -> None:
 
 
 def _choose_latest() -> Path:
-    from eval.report.evaluate import choose_latest
+    """The newest complete run; the newer ones that are not complete are said."""
+    from pipeline.runs import WEIGHTS, find_runs
 
-    folder, newer = choose_latest(RUNS_FOLDER)
-    for path in newer:
-        say(f"{path} is newer, but not complete.")
-    say(f"The newest complete run is {folder}.")
-    return folder
+    newer: list[Path] = []
+    for folder in find_runs(RUNS_FOLDER):
+        if (folder / WEIGHTS).is_file():
+            for path in newer:
+                say(f"{path} is newer, but not complete.")
+            say(f"The newest complete run is {folder}.")
+            return folder
+        newer.append(folder)
+    raise ValueError(
+        f"{RUNS_FOLDER}/: expected a complete run, found "
+        + (f"{len(newer)} that are not, such as {newer[0]}" if newer else "no run")
+        + ".\nMake one: python -m train model=np-rnn"
+    )

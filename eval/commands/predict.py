@@ -85,16 +85,17 @@ def _read_seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if (options.carry or options.window is not None) and not options.segments:
+        raise ValueError("--window and --carry are about segments: add --segments.")
+    run = shared.load_asked_run(options)
     from eval.videos.answers import format_answer
     from eval.videos.decoding import VideoFailure, find_videos
     from eval.videos.videos import Wanted, read_videos
 
-    if (options.carry or options.window is not None) and not options.segments:
-        raise ValueError("--window and --carry are about segments: add --segments.")
     paths, failures = find_videos(options.paths)
     if options.annotate is not None:
         _check_annotated(options.annotate, paths)
-    classifier = shared.load_asked(options)
+    classifier = shared.load_asked(options, run)
     window = (options.window or _WINDOW_SECONDS) if options.segments else None
     has_pictures = options.page is not None or options.annotate is not None
     wanted = Wanted(window, carries=options.carry, timeline=has_pictures)

@@ -69,9 +69,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> Evaluation:
-    from eval.report.evaluate import evaluate_predictions, evaluate_runs
-
     if options.predictions:
+        from eval.report.evaluate import evaluate_predictions
+
         reads = options.features is not None or options.frames is not None
         if options.out is None or reads:
             raise ValueError(
@@ -82,6 +82,8 @@ def _evaluate(options: argparse.Namespace) -> Evaluation:
         )
     runs = shared.choose_runs(options.run)
     shared.check_out(runs, options.out)
+    from eval.report.evaluate import evaluate_runs
+
     return evaluate_runs(
         runs,
         options.part,

@@ -30,9 +30,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    run = shared.load_asked_run(options)
     from eval.serve.app import LOOPBACK, Limits, serve
 
-    classifier = shared.load_asked(options)
+    classifier = shared.load_asked(options, run)
     host = options.host or LOOPBACK
     shared.say(f"Open http://{host}:{options.port}/ ; Ctrl-C ends it.")
     serve(classifier, host=host, port=options.port, limits=Limits())

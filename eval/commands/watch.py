@@ -37,12 +37,13 @@ def _read_camera(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    run = shared.load_asked_run(options)
     from eval.videos.live import describe_report, watch_live
 
     source = options.stream if options.camera is None else f"camera:{options.camera}"
     report = watch_live(
         source,
-        shared.load_asked(options),
+        shared.load_asked(options, run),
         as_json=options.json,
         tell=lambda line: print(line, flush=True),
     )

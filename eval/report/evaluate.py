@@ -22,7 +22,7 @@ from eval.scores.rows import Result, Row, describe_run, make_rows
 from eval.scores.tables import format_scores, format_table
 from pipeline.choices import check_choice
 from pipeline.devices import resolve_device
-from pipeline.runs import CARD, CONFIG, WEIGHTS, Run, find_runs, load_run
+from pipeline.runs import CARD, CONFIG, Run, load_run
 
 PARTS = ("val", "test")
 REPORTS_FOLDER = Path("reports")
@@ -169,17 +169,3 @@ def _write(
     videos = Path(videos) if videos is not None else None
     page = write_report(out, rows, part=part, notes=notes, videos=videos)
     return Evaluation(part, rows, notes, page)
-
-
-def choose_latest(root: Path) -> tuple[Path, tuple[Path, ...]]:
-    """The newest complete run below `root`, and the newer ones that are not complete."""
-    newer: list[Path] = []
-    for folder in find_runs(root):
-        if (folder / WEIGHTS).is_file():
-            return folder, tuple(newer)
-        newer.append(folder)
-    raise ValueError(
-        f"{root}/: expected a complete run, found "
-        + (f"{len(newer)} that are not, such as {newer[0]}" if newer else "no run")
-        + ".\nMake one: python -m train model=np-rnn"
-    )
