@@ -13,8 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock, Timeout
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from pipeline.files import write_text
@@ -33,8 +32,16 @@ from pipeline.runs import (
 from pipeline.sequences import SequenceBatch, SequenceSet, make_loader
 from pipeline.tasks import CLASSIFICATION
 from train.blocks import choose_updates_per_step
-from train.callbacks import EpochLines, EpochLog, count_seconds
+from train.callbacks import (
+    EpochBar,
+    EpochLines,
+    EpochLog,
+    count_seconds,
+    read_scores,
+    write_scores,
+)
 from train.checkpoints import WholeCheckpoints, read_checkpoint
+from train.loggers import log_result, make_logger
 from train.module import DivergedError, SequenceModule
 from train.precision import make_precision
 from train.quiet import quieten_lightning
@@ -135,13 +142,31 @@ def _fit(
         write_text(folder / DIVERGED, f"{error}\n")
         print(f"{folder}: {error}", file=sys.stderr)
         return
+    kept_epoch = training.schedule.num_epochs - 1
     if config.batch.keep == "best":
         best = read_checkpoint(Path(best_epoch.best_model_path))
         module.load_state_dict(best["state_dict"])
+        kept_epoch = int(best["epoch"])
+    _tell_result(training, folder, trainer, kept_epoch=kept_epoch)
     provenance = replace(provenance, train_seconds=count_seconds(folder))
     write_provenance(folder, provenance)
     write_card(Run(folder, config, provenance))
     save_weights(folder, module.net)
+
+
+def _tell_result(training: Training, folder: Path, trainer: pl.Trainer, *, kept_epoch: int) -> None:
+    """Say and log the scores of the epoch whose weights are kept."""
+    scores = read_scores(folder, kept_epoch)
+    which = "the best by val_loss" if training.config.batch.keep == "best" else "the last"
+    print(
+        f"  kept epoch {kept_epoch + 1} of {training.schedule.num_epochs}, {which}: "
+        f"{write_scores(scores)}",
+        flush=True,
+    )
+    if trainer.logger is not None:
+        settings = {**training.config.settings(), "seed": training.config.seed}
+        del settings["labels"]  # hundreds of names, which no table has room for
+        log_result(trainer.logger, settings, scores, step=kept_epoch)
 
 
 def _prepare(training: Training) -> tuple[SequenceModule, RankedBatches, list[str]]:
@@ -253,7 +278,7 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
         )
         for name, monitor in (("best", "val_loss"), ("last", None))
     )  # fmt: skip
-    is_terminal = sys.stderr.isatty()
+    logger = make_logger(training.logger, folder)
     trainer = pl.Trainer(
         max_epochs=training.schedule.num_epochs,
         accelerator=compute.found_accelerator,
@@ -269,10 +294,12 @@ def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCh
             best,
             last,
             EpochLog(folder),
-            TQDMProgressBar() if is_terminal else EpochLines(),
+            EpochBar() if sys.stderr.isatty() else EpochLines(),
+            *([LearningRateMonitor("epoch")] if logger else []),
         ],
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        enable_progress_bar=is_terminal,
+        logger=logger or False,
+        enable_autolog_hparams=False,  # they are logged with the scores, at the end
+        enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -10,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.metrics import WITHIN
-from pipeline.recurrent.classifier import SequenceNet
+from pipeline.recurrent.classifier import SequenceNet, build_net
+from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import OptimizerSpec, ScheduleSpec
 from pipeline.sequences import SequenceBatch
 from pipeline.tasks import CLASSIFICATION, NOT_SCORED
@@ -35,20 +38,34 @@ class SequenceModule(pl.LightningModule):
     With `block_batch_size`, a training step makes one update for each batch of that size in the
     block that it is given, all in one call of the kernel (see train/blocks.py). With several ranks
     each is given its share of a batch (see train/ranks.py), and the loss is of the whole batch.
+
+    A checkpoint holds the specs as plain values, of which `load_from_checkpoint` makes it again:
+    `SequenceModule.load_from_checkpoint("runs/a/checkpoints/best.ckpt").net`.
     """
 
     def __init__(
         self,
-        net: SequenceNet,
+        net: SequenceNet | Mapping[str, Any],
         *,
         kind: str,
-        optimizer: OptimizerSpec,
-        schedule: ScheduleSpec,
+        optimizer: OptimizerSpec | Mapping[str, Any],
+        schedule: ScheduleSpec | Mapping[str, Any],
         loss_over_batch: Literal["mean", "sum"],
         seed: int,
         block_batch_size: int | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(net, Mapping):
+            net = build_net(NetSpec(**net), seed=seed)
+        if isinstance(optimizer, Mapping):
+            optimizer = OptimizerSpec(**optimizer)
+        if isinstance(schedule, Mapping):
+            schedule = ScheduleSpec(**schedule)
+        self.save_hyperparameters({
+            "net": asdict(net.spec), "kind": kind, "optimizer": asdict(optimizer),
+            "schedule": asdict(schedule), "loss_over_batch": loss_over_batch, "seed": seed,
+            "block_batch_size": block_batch_size,
+        })  # fmt: skip
         self.net = net
         self.automatic_optimization = block_batch_size is None
         self.num_updates = 0

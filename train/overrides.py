@@ -68,7 +68,7 @@ def list_groups() -> dict[str, tuple[str, ...]]:
 
 def list_keys() -> dict[str, list[str]]:
     """All keys that some config has, each with the choices of its group that have it."""
-    keys: dict[str, list[str]] = {"seed": [], "budget": [], "out": []}
+    keys: dict[str, list[str]] = {"seed": [], "budget": [], "out": [], "logger": []}
     for net in NETS:
         for name in model_options(net):
             keys.setdefault(f"model.{name}", []).append(net)

@@ -23,17 +23,19 @@ from pipeline.runs import (
 from pipeline.tasks import CLASSIFICATION, Origin, Task, make_task
 from train.devices import check_precision
 from train.groups import join_task
+from train.loggers import check_logger
 from train.memory import check_memory
 from train.specs import ComputeSpec
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training: what is learned, from which sequences, and how it is computed."""
+    """One training: what is learned, from which sequences, how it is computed, and logged."""
 
     config: RunConfig
     task: Task
     compute: ComputeSpec
+    logger: str
 
     @property
     def schedule(self) -> ScheduleSpec:
@@ -66,7 +68,7 @@ def check_config(config: Mapping[str, Any]) -> Training:
         net=replace(draft.net, input_size=task.input_size, num_outputs=task.num_outputs),
     )
     check_memory(run)
-    return Training(run, task, compute)
+    return Training(run, task, compute, config["logger"])
 
 
 def draft_config(config: Mapping[str, Any]) -> tuple[RunConfig, ComputeSpec]:
@@ -79,6 +81,7 @@ def draft_config(config: Mapping[str, Any]) -> tuple[RunConfig, ComputeSpec]:
     batch = BatchSpec(**{field.name: trainer.pop(field.name) for field in fields(BatchSpec)})
     options = {key: value for key, value in section.items() if key != "name"}
     _check_out(config["out"])
+    check_logger(config["logger"])
     draft = RunConfig(
         seed=config["seed"],
         budget=config["budget"],
