@@ -227,9 +227,8 @@ def _join(names: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    options = make_parser().parse_args(arguments)
     return run_command(
-        lambda: run_stages(options),
+        lambda: run_stages(make_parser().parse_args(arguments)),
         how_to_go_on="Run the same command again: it goes on where it stopped.",
     )
 

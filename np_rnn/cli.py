@@ -31,12 +31,6 @@ _BEFORE_NAMES = _pipeline.__name__.removesuffix("pipeline")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of the command that the first word names."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] in (["-h"], ["--help"]):
-        print(_describe())
-        return OK
-    if words == ["--version"]:
-        print(PROGRAM, find_versions([PROGRAM]).get(PROGRAM, "of a checkout"))
-        return OK
     return run_command(lambda: _run(words), how_to_go_on="Run the same command again.")
 
 
@@ -47,6 +41,12 @@ def run_installed() -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    if words[:1] in (["-h"], ["--help"]):
+        print(_describe())
+        return OK
+    if words == ["--version"]:
+        print(PROGRAM, find_versions([PROGRAM]).get(PROGRAM, "of a checkout"))
+        return OK
     if not words:
         raise ValueError(f"{PROGRAM}: expected a command, found none.\n{_describe()}")
     check_choice(PROGRAM, words[0], COMMANDS)

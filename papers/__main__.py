@@ -214,9 +214,8 @@ def _write_page(options: argparse.Namespace, plan: Plan, results: Path) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    options = make_parser().parse_args(arguments)
     return run_command(
-        lambda: run_paper(options),
+        lambda: run_paper(make_parser().parse_args(arguments)),
         how_to_go_on="Run the same command again: it goes on where it stopped.",
     )
 

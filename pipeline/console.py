@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import select
 import signal
 import sys
 import unicodedata
@@ -15,6 +17,9 @@ SOME_FAILED = 1
 REFUSED = 2
 """The command could not do its work: the message says why."""
 INTERRUPTED = 130
+UNREAD = 141
+"""Nobody reads the answers any more, as after `| head`: what a shell says of SIGPIPE."""
+_OUTPUTS = (1, 2)  # as the system numbers them: stdout, stderr
 _OF_MESSAGES = "\n\t"
 # Control characters, halves of surrogate pairs (bytes that are no UTF-8), line and paragraph ends.
 _STEERING = ("Cc", "Cs", "Zl", "Zp")
@@ -24,20 +29,42 @@ def run_command(command: Callable[[], int], *, how_to_go_on: str) -> int:
     """The exit code of `command`, with what stops it said in one message on standard error.
 
     ValueError is what a user can mend; OSError what the machine refused. Anything else is our
-    mistake and keeps its traceback.
+    mistake and keeps its traceback. Answers that nobody reads to their end stop it in silence.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return command()
+        try:
+            return command()
+        finally:
+            sys.stdout.flush()  # else the interpreter does so at its end, and complains
     except KeyboardInterrupt:
         print(f"\nStopped. What was done is kept. {how_to_go_on}", file=sys.stderr)
         return INTERRUPTED
     except ValueError as error:
         print(f"error: {show_name(str(error), kept=_OF_MESSAGES)}", file=sys.stderr)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _drop_unread():
+            return UNREAD
         told = show_name(_explain(error), kept=_OF_MESSAGES)
         print(f"error: {told} {how_to_go_on}", file=sys.stderr)
     return REFUSED
+
+
+def _drop_unread() -> bool:
+    """Whether somebody has closed our output; what is left to be written then goes nowhere."""
+    closed = [output for output in _OUTPUTS if _is_closed(output)]
+    for output in closed:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output)
+        os.close(nowhere)
+    return bool(closed)
+
+
+def _is_closed(output: int) -> bool:
+    # Writing again would not tell: Python drops what it could not write.
+    poll = select.poll()
+    poll.register(output, 0)  # errors alone
+    return bool(poll.poll(0))
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
