@@ -71,10 +71,12 @@ def _make_csv(folder: Path) -> Logger:
 
 
 def _make_mlflow(folder: Path) -> Logger:
-    """In the store that MLFLOW_TRACKING_URI names, or `mlruns` beside the run."""
+    """In the store that MLFLOW_TRACKING_URI names, or `mlflow.db` beside the run."""
     from pytorch_lightning.loggers import MLFlowLogger
 
-    place = os.environ.get("MLFLOW_TRACKING_URI") or (folder.parent / "mlruns").absolute().as_uri()
+    # MLflow 3 refuses its former store of plain files.
+    own = f"sqlite:///{(folder.parent / 'mlflow.db').absolute()}"
+    place = os.environ.get("MLFLOW_TRACKING_URI") or own
     return MLFlowLogger(_PROJECT, run_name=folder.name, tracking_uri=place)
 
 
