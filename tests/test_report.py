@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval.pages.text import write_percent
 from eval.predictions.predictions import Predictions, write_predictions
 from eval.report.curves import read_curves
 from eval.report.evaluate import evaluate_predictions, evaluate_runs
-from eval.report.pictures import draw_confusions
+from eval.scores.scores import best_clips, worst_clips
 from pipeline.tasks import PartUse
 from pipeline.video import write_video
 from tests.tiny_runs import GROUPS, make_clips, write_log, write_run, write_store
@@ -187,7 +188,23 @@ def test_curves_are_means_over_an_epoch_and_pass_over_blank_cells_and_nan(tmp_pa
     }
 
 
-def test_a_picture_of_equal_numbers_is_equal_byte_for_byte() -> None:
-    counts, labels = np.diag([3, 2, 1]), ("a", "b", "c")
-    first = draw_confusions(counts, labels, name="a")
-    assert draw_confusions(counts, labels, name="a") == first
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.0, "0 %"), (1e-9, "under 1 %"), (0.07, "7 %"), (0.997, "over 99 %"), (1.0, "100 %")],
+)
+def test_a_percentage_has_no_exponent_and_rounds_to_all_or_none_only_if_it_is(
+    share: float, words: str
+) -> None:
+    assert write_percent(share) == words
+
+
+def test_a_sure_right_answer_is_never_among_those_answered_wrongly(tmp_path: Path) -> None:
+    outputs = np.array([[9, 0], [0, 8], [9, 0], [0.1, 0]], dtype=np.float32)
+    ids = ("right", "right too", "surely wrong", "hardly wrong")
+    predictions = Predictions(("a", "b"), outputs, np.array([0, 1, 1, 1]), ids, PartUse(4, ids))
+    assert [clip.id for clip in worst_clips([predictions])] == ["surely wrong", "hardly wrong"]
+    assert [clip.id for clip in best_clips([predictions])] == ["right", "right too"]
+    write_predictions(tmp_path / "p.csv", predictions)
+    text = evaluate_predictions([tmp_path / "p.csv"], "test", out=tmp_path).page.read_text()
+    assert "2 clips answered wrongly" in text
+    assert "under 1 % for its class" in text

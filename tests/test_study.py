@@ -112,6 +112,7 @@ def test_a_tie_goes_to_the_smaller_learning_rate_then_dropout(tmp_path: Path, st
     chosen = study.tasks[0].nets[0].net.chosen
     assert chosen is not None
     assert (chosen.value("optimizer.lr"), chosen.value("model.dropout")) == (1e-3, 0.5)
+    assert "RMSprop, learning rate 0.001, dropout 0.5" in format_study(study)
     assert "Ties go to the smaller learning rate" in format_study(study)
 
 

@@ -37,7 +37,7 @@ def draw_bars(
                 axes.bar(
                     x, float(np.mean(seeds)), 0.9 * width, color=colour, alpha=0.75, label=label
                 )
-                axes.plot([x] * len(seeds), seeds, ".", color=INK, markersize=3.5)
+                axes.plot([x] * len(seeds), seeds, ".", color=INK, markersize=3.5, clip_on=False)
                 label = None
         axes.axhline(floor, color=INK, linestyle="--", linewidth=1)
         axes.set_xticks(range(len(groups)), groups)

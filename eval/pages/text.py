@@ -23,6 +23,14 @@ def write_seconds(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def write_percent(share: float) -> str:
+    """`53 %`; `under 1 %` and `over 99 %` for what is neither none nor all but rounds to it."""
+    percent = f"{100 * share:.0f} %"
+    if percent == "0 %" and share > 0:
+        return "under 1 %"
+    return "over 99 %" if percent == "100 %" and share < 1 else percent
+
+
 def show_path(path: Path) -> str:
     """The path as it can be printed: whatever bytes the name holds, in one line."""
     text = os.fsencode(path).decode("utf-8", errors="replace")

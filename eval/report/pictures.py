@@ -19,6 +19,8 @@ from eval.scores.scores import Score
 
 _LOG_FROM = 1000  # the ratio of losses from which they have a logarithmic scale
 _MOST_NUMBERED_CLASSES = 15
+_INCHES_PER_LETTER = 0.09
+"""Of a title of 10 points: the page's own font is wider than the one that matplotlib measures."""
 
 
 def draw_curves(logs: Sequence[Mapping[str, Curve]], name: str, *, loss: bool) -> str:
@@ -57,9 +59,15 @@ def draw_intervals(rows: Sequence[tuple[str, Score]], name: str) -> str:
         figure, axes = make_axes(6.4, 0.9 + 0.36 * len(rows))
         for place, (_, score) in enumerate(reversed(rows)):
             ends = (score.estimate.low, score.estimate.high)
-            axes.plot(ends, (place, place), color=ACCENT, linewidth=2.2, solid_capstyle="round")
-            axes.plot(score.estimate.value, place, "o", color=ACCENT, markersize=6)
-            axes.plot(score.floor, place, "|", color=INK, markersize=12, markeredgewidth=1.6)
+            axes.plot(
+                ends, (place, place), color=ACCENT, linewidth=2.2, solid_capstyle="round",
+                clip_on=False,
+            )  # fmt: skip
+            axes.plot(score.estimate.value, place, "o", color=ACCENT, markersize=6, clip_on=False)
+            axes.plot(
+                score.floor, place, "|", color=INK, markersize=12, markeredgewidth=1.6,
+                clip_on=False,
+            )  # fmt: skip
         axes.set_yticks(range(len(rows)), [label for label, _ in reversed(rows)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(axis="y", visible=False)
@@ -123,7 +131,8 @@ def draw_heat_map(
     shades[..., :3] = to_rgb(ACCENT)
     shades[..., 3] = np.nan_to_num((values - low) / max(high - low, 1e-9)) * 0.8
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = make_axes(1.6 + 0.72 * len(columns), 1.2 + 0.5 * len(rows))
+        width = max(1.6 + 0.72 * len(columns), _INCHES_PER_LETTER * len(title) + 0.2)
+        figure, axes = make_axes(width, 1.2 + 0.5 * len(rows))
         axes.imshow(shades, interpolation="nearest", aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             text = "none" if np.isnan(value) else f"{value:.3f}"
@@ -137,7 +146,7 @@ def draw_heat_map(
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylabel(axes_names[0])
         axes.set_xlabel(axes_names[1])
-        axes.set_title(title, fontsize=10)
+        figure.suptitle(title, fontsize=10)  # over the whole figure, not the axes alone
         what = f"{title}: a heat map over {axes_names[0]} and {axes_names[1]}. The best, "
         return to_svg(
             figure,

@@ -34,7 +34,7 @@ from pipeline.tasks import CLASSIFICATION, REGRESSION
 PAGE = "report.html"
 MACHINE = "report.json"
 _WORST_ARE = {
-    CLASSIFICATION: "Those whose class got the lowest probability.",
+    CLASSIFICATION: "Of those answered wrongly the ones whose class got the lowest probability.",
     REGRESSION: "Those with the largest error.",
     BY_STEP: "Those with the fewest steps answered rightly.",
 }
@@ -58,6 +58,16 @@ class Section:
     @property
     def is_by_step(self) -> bool:
         return bool(self.row.seeds) and self.row.seeds[0].kind == BY_STEP
+
+    @property
+    def worst_title(self) -> str:
+        """`10 clips answered wrongly`, or, of a regression, `The 10 clips farthest off`."""
+        num = f"{len(self.worst)} {self.row.noun}"
+        return f"{num} answered wrongly" if self.has_right_answers else f"The {num} farthest off"
+
+    @property
+    def has_right_answers(self) -> bool:
+        return self.is_classification or self.is_by_step
 
     @property
     def worst_are(self) -> str:

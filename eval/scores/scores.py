@@ -65,13 +65,15 @@ class ClipScore:
     """A clip, its target, the commonest answer and how good that is.
 
     Classification: `goodness` is the probability given to the target, a mean over seeds;
-    regression: minus the largest absolute error; steps: the share answered rightly.
+    regression: minus the largest absolute error; steps: the share answered rightly. No answer of a
+    regression is right.
     """
 
     id: str
     target: str
     answer: str
     goodness: float
+    is_right: bool
 
 
 def score(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
@@ -195,26 +197,42 @@ def most_confused(seeds: Sequence[Predictions], most: int = 10) -> tuple[Confuse
 
 
 def worst_clips(seeds: Sequence[Predictions], most: int = 10) -> tuple[ClipScore, ...]:
-    """The clips whose target got the lowest probability, or the largest error; worst first.
+    """The clips answered wrongly whose target got the lowest probability; worst first.
 
-    Of classified steps the sequences with the fewest answered rightly.
+    Of a regression those with the largest error, of classified steps the sequences with the fewest
+    answered rightly, none of which has all its steps right.
     """
+    return tuple(clip for clip in _rank_clips(seeds) if not clip.is_right)[:most]
+
+
+def best_clips(seeds: Sequence[Predictions], most: int = 10) -> tuple[ClipScore, ...]:
+    """The clips answered rightly whose target got the highest probability; best first."""
+    return tuple(clip for clip in _rank_clips(seeds)[::-1] if clip.is_right)[:most]
+
+
+def _rank_clips(seeds: Sequence[Predictions]) -> tuple[ClipScore, ...]:
+    """All clips, the worst first."""
     first = seeds[0]
+    is_right = [False] * len(first.ids)
     if first.kind == CLASSIFICATION:
         of_seeds = [metrics.target_probabilities(p.outputs, p.targets) for p in seeds]
         given = np.stack([metrics.answers(p.outputs, p.targets) for p in seeds])  # (S, N)
         answers = [first.labels[Counter(column).most_common(1)[0][0]] for column in given.T]
         targets = [first.labels[target] for target in first.targets]
+        is_right = [answer == target for answer, target in zip(answers, targets, strict=True)]
     elif first.kind == BY_STEP:
         of_seeds = [p.outputs[:, 0] for p in seeds]
         answers = targets = [""] * len(first.ids)
+        is_right = [bool(share == 1) for share in np.mean(of_seeds, axis=0)]
     else:
         of_seeds = [-np.abs(p.outputs - p.targets).max(axis=1) for p in seeds]
         answers = [_write_numbers(row) for row in np.mean([p.outputs for p in seeds], axis=0)]
         targets = [_write_numbers(row) for row in first.targets]
     goodness = np.mean(of_seeds, axis=0)
-    order = np.argsort(goodness, kind="stable")[:most]
-    return tuple(ClipScore(first.ids[i], targets[i], answers[i], float(goodness[i])) for i in order)
+    return tuple(
+        ClipScore(first.ids[i], targets[i], answers[i], float(goodness[i]), is_right[i])
+        for i in np.argsort(goodness, kind="stable")
+    )
 
 
 def _write_numbers(row: NDArray[np.floating]) -> str:

@@ -57,14 +57,18 @@ def name_net(net: NetStudy) -> str:
 
 
 def describe_setting(setting: Setting, net: NetStudy) -> str:
-    """`RMSprop (l=0.001; d=0.5)`, and what else the net's settings differ in."""
+    """`RMSprop, learning rate 0.001, dropout 0.5`, and what else the net's settings differ in."""
     known = setting.results[0].settings
     optimizer = str(known.get("optimizer.name", ""))
     rest = [key for key in net.varied if key not in (LEARNING_RATE, DROPOUT, "optimizer.name")]
-    numbers = [("l", setting.value(LEARNING_RATE)), ("d", setting.value(DROPOUT))]
-    told = [f"{letter}={number:g}" for letter, number in numbers if number is not None]
+    numbers = {
+        "learning rate": setting.value(LEARNING_RATE),
+        "dropout": setting.value(DROPOUT),
+    }
+    told = [_OPTIMIZERS.get(optimizer, optimizer)]
+    told += [f"{name} {number:g}" for name, number in numbers.items() if number is not None]
     told += [f"{key}={known.get(key)}" for key in rest]
-    return f"{_OPTIMIZERS.get(optimizer, optimizer)} ({'; '.join(told)})".strip()
+    return ", ".join(filter(None, told))
 
 
 def find_columns(task: TestedTask) -> tuple[int, ...]:
