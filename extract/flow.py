@@ -28,6 +28,7 @@ from pipeline.features import (
     read_index,
     read_shard,
     write_index,
+    write_videos_place,
     write_weights_place,
 )
 from pipeline.files import write_text
@@ -75,6 +76,7 @@ def extract_features(
 ) -> Outcome:
     """Write the features of these clips into the store `out`, going on where it stopped."""
     claim_store(out, spec)
+    write_videos_place(out, videos)
     if backbone.weights_file is not None:
         write_weights_place(out, backbone.weights_file)
     shards = plan_shards(out, found.clips)

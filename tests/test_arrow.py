@@ -16,7 +16,7 @@ from PIL import Image
 
 from eval.predictions.predictions import read_predictions
 from eval.report.evaluate import evaluate_runs
-from eval.report.frames import NUM_FRAMES, make_strips
+from eval.report.frames import NUM_FRAMES, list_videos, make_strips
 from eval.study.study import study_runs
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS, NetSpec
@@ -139,7 +139,9 @@ def test_a_recurrent_net_learns_a_drift_that_mean_pool_cannot_see() -> None:
 
 def test_the_pictures_of_a_clip_backwards_stand_backwards(tmp_path: Path) -> None:
     write_clip(tmp_path / "run" / "v_run_g01_c01.avi", num_frames=10)  # it brightens
-    strips = make_strips(tmp_path, ["v_run_g01_c01 backwards", "v_run_g01_c01 forwards", "lost"])
+    strips = make_strips(
+        list_videos(tmp_path), ["v_run_g01_c01 backwards", "v_run_g01_c01 forwards", "lost"]
+    )
     assert set(strips) == {"v_run_g01_c01 backwards", "v_run_g01_c01 forwards"}
     brightness = {}
     for name, uri in strips.items():

@@ -32,7 +32,13 @@ from extract.plan import Shard, claim_shard, plan_shards
 from pipeline.backbones import Backbone
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.clips import Clip, find_clips
-from pipeline.features import TRUNCATED, FeatureSpec, FeatureStore, read_weights_place
+from pipeline.features import (
+    TRUNCATED,
+    FeatureSpec,
+    FeatureStore,
+    read_videos_place,
+    read_weights_place,
+)
 from pipeline.video import read_frames
 from tests.damage import find_features, flip_bit
 from tests.tiny_clips import write_clip, write_clips
@@ -156,6 +162,20 @@ def test_a_store_notes_the_file_of_its_weights_also_when_it_was_begun_before(
     assert place is not None
     assert place.absolute == str(tmp_path / "weights.pth")
     assert place.digest == hashlib.blake2b(b"numbers", digest_size=16).hexdigest()
+
+
+def test_a_store_knows_where_its_videos_lie_and_finds_them_moved_with_it(tmp_path: Path) -> None:
+    videos = write_clips(tmp_path / "first" / "videos", num=2)
+    extract(videos, tmp_path / "first" / "store")
+    place = read_videos_place(tmp_path / "first" / "store")
+    assert place is not None
+    assert place.absolute == str(videos.resolve())
+    (tmp_path / "first").rename(tmp_path / "second")
+    assert place.locate(tmp_path / "second" / "store") == tmp_path / "second" / "videos"
+    damaged = tmp_path / "second" / "store" / "videos.json"
+    damaged.write_text(damaged.read_text().replace("first", "third"))
+    with pytest.raises(ValueError, match=r"videos\.json is damaged"):
+        read_videos_place(tmp_path / "second" / "store")
 
 
 def test_every_row_is_its_own_frame_though_batches_run_across_clips(tmp_path: Path) -> None:

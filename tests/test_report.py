@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from eval.pages.text import write_percent
@@ -18,6 +19,7 @@ from eval.predictions.predictions import Predictions, write_predictions
 from eval.report.curves import read_curves
 from eval.report.evaluate import evaluate_predictions, evaluate_runs
 from eval.scores.scores import best_clips, worst_clips
+from pipeline.features import write_videos_place
 from pipeline.tasks import PartUse
 from pipeline.video import write_video
 from tests.tiny_runs import GROUPS, make_clips, write_log, write_run, write_store
@@ -75,7 +77,7 @@ def test_the_search_for_addresses_finds_what_a_page_would_fetch(text: str) -> No
     assert find_addresses(text)
 
 
-def _evaluate(tmp_path: Path, *, videos: Path | None = None) -> str:
+def _evaluate(tmp_path: Path) -> str:
     store = write_store(tmp_path / "features" / "tiny")
     for name in ("a", "b"):
         model = "mean-pool" if name == "a" else "lstm"
@@ -83,7 +85,7 @@ def _evaluate(tmp_path: Path, *, videos: Path | None = None) -> str:
         write_log(tmp_path / name)
     write_run(tmp_path / "lost", store, model="irnn", has_weights=False)
     runs = [tmp_path / name for name in ("a", "b", "lost")]
-    return evaluate_runs(runs, out=tmp_path / "out", videos=videos).page.read_text()
+    return evaluate_runs(runs, out=tmp_path / "out").page.read_text()
 
 
 def test_the_page_needs_nothing_beside_it_and_says_what_its_parts_are(tmp_path: Path) -> None:
@@ -135,26 +137,54 @@ def test_names_are_text_on_the_page_and_never_markup(tmp_path: Path) -> None:
     assert ">$x^2$</text>" in text  # not set as mathematics
 
 
-def test_the_worst_clips_are_shown_with_frames_from_their_videos(tmp_path: Path) -> None:
-    videos, clips = tmp_path / "videos", make_clips()
-    tested = [clip for clip in clips if clip.group in GROUPS["test"]]
+def _write_videos(videos: Path) -> None:
+    """A video of rising grey for each tested clip but the last; that of the first is none."""
+    tested = [clip for clip in make_clips() if clip.group in GROUPS["test"]]
     for clip in tested[:-1]:
-        path = videos / clip.label / f"{clip.id}.avi"
+        path = videos / clip.path
         path.parent.mkdir(parents=True, exist_ok=True)
         if clip is tested[0]:
             path.write_text("no video")
             continue
         grey = [np.full((48, 64, 3), level, np.uint8) for level in range(20, 220, 10)]
         write_video(path, grey)
-    page = PageReader(_evaluate(tmp_path, videos=videos))
+
+
+def _read_strip(image: dict[str, str]) -> NDArray[np.uint8]:
+    encoded = image["src"].removeprefix("data:image/jpeg;base64,")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
+
+
+def test_clips_are_shown_with_frames_from_the_videos_that_the_store_knows(tmp_path: Path) -> None:
+    _write_videos(tmp_path / "videos")
+    store = write_store(tmp_path / "features" / "tiny")
+    write_videos_place(store, tmp_path / "videos")
+    write_run(tmp_path / "run", store)
+    page = PageReader(evaluate_runs([tmp_path / "run"]).page.read_text())
     images = page.all("img")
-    assert len(images) >= 10
-    encoded = images[0]["src"].removeprefix("data:image/jpeg;base64,")
-    strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))).astype(int)
+    assert images
+    strip = _read_strip(images[0]).astype(int)
     assert strip.shape == (90, 5 * 120, 3)
-    greys = strip[45, 60::120, 0]
     # Frames 0, 4, 8, 12, 16 of 20; MPEG-4 and JPEG at these qualities keep flat grey within 6.
-    np.testing.assert_allclose(greys, [20, 60, 100, 140, 180], atol=6)
+    np.testing.assert_allclose(strip[45, 60::120, 0], [20, 60, 100, 140, 180], atol=6)
+
+
+def test_videos_that_are_not_there_are_said_and_given_ones_are_taken(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "features" / "tiny")
+    write_run(tmp_path / "run", store)
+    assert "Pass --videos to see" in evaluate_runs([tmp_path / "run"]).page.read_text()
+    write_videos_place(store, tmp_path / "videos")
+    text = evaluate_runs([tmp_path / "run"]).page.read_text()
+    assert f"Their videos were below {tmp_path / 'videos'}, which is not there." in text
+    assert not PageReader(text).all("img")
+    videos = tmp_path / "moved"
+    for clip in make_clips():
+        if clip.group in GROUPS["test"]:
+            path = videos / clip.label / f"{clip.id}.avi"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_video(path, [np.full((48, 64, 3), 90, np.uint8)] * 5)
+    text = evaluate_runs([tmp_path / "run"], videos=videos).page.read_text()
+    assert PageReader(text).all("img")
 
 
 def test_a_regression_gets_its_own_scores_and_floors(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SUMMARY = "Scores of runs on clips they were not trained on, and a report page."
 _EPILOG = """examples:
   python -m eval                                   the newest run below runs/
-  python -m eval --run runs/a --videos UCF101/     one run, with frames of its worst clips
+  python -m eval --run runs/a --videos UCF101/     one run, with frames of videos that moved
   python -m eval --run runs/a --part val           on the validation part
   python -m eval --run runs/np-rnn-* runs/lstm-*   one table; seeds of one config are joined
   python -m eval --run runs/a --frames shuffled    without the order of each clip's frames
@@ -48,7 +48,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--videos",
         type=Path,
         metavar="DIR|CSV",
-        help="what the features were extracted from, to show frames of clips in the report",
+        help="where the videos are now, to show frames of clips in the report; not needed where "
+        "they lie as extract found them",
     )
     parser.add_argument(
         "--frames",

@@ -15,6 +15,7 @@ from eval.predictions.predictions import (
     read_predictions,
     write_predictions,
 )
+from eval.report.frames import Videos, find_videos, list_videos
 from eval.report.report import write_report
 from eval.scores.card import refresh_card
 from eval.scores.notes import find_notes
@@ -65,7 +66,8 @@ def evaluate_runs(
     Each run's predictions go to `<run>/eval/<part>/`, and so does the report of one run; that of
     several goes to `reports/<name>/`. With `out`, everything goes there; without it, the scores go
     on the runs' model cards, too. `features` is a store that
-    stands in for the runs' own, `videos` a folder to take pictures from. `frames` is a key of
+    stands in for the runs' own, `videos` a folder to take pictures from, where it is not the one
+    that the store was made from. `frames` is a key of
     FRAMES; where it is not `all`, the folder is `<run>/eval/<part>-<frames>/`. A run that is
     incomplete or diverged gets a row without a score; one that is damaged raises ValueError. `say`
     takes a line for each step of the work.
@@ -89,7 +91,8 @@ def evaluate_runs(
             say(f"{run.folder / CARD} was changed by hand, and is left without these scores.")
         results.append(describe_run(run, *refuse_not_finite(predictions)))
     out = Path(out) if out is not None else _default_out(runs, folder)
-    return _write(results, part, out=out, videos=videos)
+    shown = find_videos(results, features=features) if videos is None else list_videos(Path(videos))
+    return _write(results, part, out=out, videos=shown)
 
 
 def answer_run(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Result:
@@ -113,7 +116,8 @@ def evaluate_predictions(
     """
     check_choice("--part", part, PARTS)
     results = [_describe_file(path, read_predictions(path)) for path in _drop_repeats(files)]
-    return _write(results, part, out=Path(out), videos=videos)
+    shown = find_videos(results) if videos is None else list_videos(Path(videos))
+    return _write(results, part, out=Path(out), videos=shown)
 
 
 def _describe_file(path: Path, predictions: Predictions) -> Result:
@@ -161,11 +165,8 @@ def _default_out(runs: Sequence[Run], folder: str) -> Path:
     return REPORTS_FOLDER / f"{names}-{folder}-{digest}"
 
 
-def _write(
-    results: Sequence[Result], part: str, *, out: Path, videos: Path | str | None
-) -> Evaluation:
+def _write(results: Sequence[Result], part: str, *, out: Path, videos: Videos) -> Evaluation:
     rows = make_rows(results)
     notes = find_notes(rows, part)
-    videos = Path(videos) if videos is not None else None
     page = write_report(out, rows, part=part, notes=notes, videos=videos)
     return Evaluation(part, rows, notes, page)

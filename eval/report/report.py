@@ -14,7 +14,7 @@ from eval.pages import text
 from eval.pages.rendering import render_page
 from eval.predictions.predictions import BY_STEP
 from eval.report.curves import read_curves
-from eval.report.frames import make_strips
+from eval.report.frames import Videos, make_strips
 from eval.report.pictures import draw_confusions, draw_curves, draw_intervals
 from eval.scores import tables
 from eval.scores.rows import Row
@@ -75,18 +75,21 @@ class Section:
 
 
 def write_report(
-    out: Path, rows: Sequence[Row], *, part: str, notes: Sequence[str], videos: Path | None = None
+    out: Path, rows: Sequence[Row], *, part: str, notes: Sequence[str], videos: Videos
 ) -> Path:
     """Write report.html and report.json into `out`; the page's path.
 
-    With `videos`, the folder the clips lie in, the worst clips are shown with some of their frames.
+    Clips of which there are `videos` are shown with some of their frames.
     """
     sections = make_sections(rows)
     wanted = {clip.id for section in sections for clip in section.worst}
-    strips = make_strips(videos, sorted(wanted)) if videos is not None else {}
+    strips = make_strips(videos, sorted(wanted))
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / MACHINE, json.dumps(_describe(sections, part, notes), indent=1) + "\n")
-    write_text(out / PAGE, _render(sections, part=part, notes=notes, strips=strips))
+    write_text(
+        out / PAGE,
+        _render(sections, part=part, notes=notes, strips=strips, why_none=videos.why_none),
+    )
     return out / PAGE
 
 
@@ -117,7 +120,12 @@ def _make_section(row: Row, name: str) -> Section:
 
 
 def _render(
-    sections: Sequence[Section], *, part: str, notes: Sequence[str], strips: Mapping[str, str]
+    sections: Sequence[Section],
+    *,
+    part: str,
+    notes: Sequence[str],
+    strips: Mapping[str, str],
+    why_none: str,
 ) -> str:
     rows = [section.row for section in sections]
     scored = [(row.name, row.scores[0]) for row in rows if row.scores]
@@ -130,6 +138,7 @@ def _render(
         sections=sections,
         notes=notes,
         strips=strips,
+        why_no_strips=why_none,
         intervals=Markup(draw_intervals(scored, "intervals")) if len(scored) > 1 else "",
         tables=tables,
         text=text,

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from eval.pages import text
 from eval.pages.rendering import render_page
+from eval.report.frames import PASS_VIDEOS
 from eval.report.report import Section, describe_row, describe_score, make_sections
 from eval.scores import tables
 from eval.study import table as study_table
@@ -52,6 +53,7 @@ def _render(study: Study, sections: list[Section]) -> str:
         pictures=pictures,
         sections=sections,
         strips={},
+        why_no_strips=PASS_VIDEOS,
         tables=tables,
         text=text,
         study_table=study_table,

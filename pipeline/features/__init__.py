@@ -13,6 +13,12 @@ from pipeline.features.files import (
     read_spec,
     write_index,
 )
+from pipeline.features.origins import (
+    read_videos_place,
+    read_weights_place,
+    write_videos_place,
+    write_weights_place,
+)
 from pipeline.features.spec import (
     DAMAGED,
     TRUNCATED,
@@ -23,7 +29,6 @@ from pipeline.features.spec import (
 )
 from pipeline.features.store import FeatureStore
 from pipeline.features.verify import ShardCheck, check_index, check_shard
-from pipeline.features.weights import read_weights_place, write_weights_place
 from pipeline.features.writers import FeatureWriter, ShardWriter
 
 __all__ = [
@@ -45,7 +50,9 @@ __all__ = [
     "read_index",
     "read_shard",
     "read_spec",
+    "read_videos_place",
     "read_weights_place",
     "write_index",
+    "write_videos_place",
     "write_weights_place",
 ]

@@ -1,4 +1,4 @@
-"""Where the weights' file lies that the encoder of a store was loaded from."""
+"""Where lies what a store was made from: its clips' videos, and its encoder's weights."""
 
 from __future__ import annotations
 
@@ -10,17 +10,34 @@ from pipeline.places import Place
 from pipeline.seals import dump_sealed, load_sealed
 
 WEIGHTS_PLACE = "weights.json"
+VIDEOS_PLACE = "videos.json"
 
 
 def write_weights_place(folder: Path, weights: Path) -> None:
     """Note in the store where its encoder's weights lie, and a digest of their file."""
-    place = Place.of(weights, folder, digest=digest_file(weights))
-    write_text(folder / WEIGHTS_PLACE, dump_sealed(asdict(place)))
+    _write_place(folder / WEIGHTS_PLACE, Place.of(weights, folder, digest=digest_file(weights)))
 
 
 def read_weights_place(folder: Path) -> Place | None:
     """What `write_weights_place` noted, None where nothing was; ValueError for damage."""
-    path = folder / WEIGHTS_PLACE
+    return _read_place(folder / WEIGHTS_PLACE)
+
+
+def write_videos_place(folder: Path, videos: Path) -> None:
+    """Note in the store the folder that its clips' paths start from."""
+    _write_place(folder / VIDEOS_PLACE, Place.of(videos, folder))
+
+
+def read_videos_place(folder: Path) -> Place | None:
+    """What `write_videos_place` noted, None where nothing was; ValueError for damage."""
+    return _read_place(folder / VIDEOS_PLACE)
+
+
+def _write_place(path: Path, place: Place) -> None:
+    write_text(path, dump_sealed(asdict(place)))
+
+
+def _read_place(path: Path) -> Place | None:
     if not path.is_file():
         return None
     try:
