@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,8 +20,11 @@ from eval.pages.text import write_percent
 from eval.predictions.predictions import Predictions, write_predictions
 from eval.report.curves import read_curves
 from eval.report.evaluate import evaluate_predictions, evaluate_runs
+from eval.report.overlay import read_learning
+from eval.scores.rows import describe_run
 from eval.scores.scores import best_clips, worst_clips
 from pipeline.features import write_videos_place
+from pipeline.runs import Session, load_run, write_provenance
 from pipeline.tasks import PartUse
 from pipeline.video import write_video
 from tests.tiny_runs import GROUPS, make_clips, write_log, write_run, write_store
@@ -96,7 +101,7 @@ def test_the_page_needs_nothing_beside_it_and_says_what_its_parts_are(tmp_path: 
     assert all("scope" in th for th in page.all("th"))
     assert all(img["alt"] for img in page.all("img"))
     pictures = page.all("svg")
-    assert len(pictures) == 1 + 2 * 3  # intervals; for each score two curves and a matrix
+    assert len(pictures) == 2 + 2 * 3  # intervals, losses; for each score two curves and a matrix
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in pictures)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -185,6 +190,77 @@ def test_videos_that_are_not_there_are_said_and_given_ones_are_taken(tmp_path: P
             write_video(path, [np.full((48, 64, 3), 90, np.uint8)] * 5)
     text = evaluate_runs([tmp_path / "run"], videos=videos).page.read_text()
     assert PageReader(text).all("img")
+
+
+def test_the_first_lines_say_what_the_report_is_about(tmp_path: Path) -> None:
+    text = _evaluate(tmp_path)
+    about = text[text.index("<h1>") : text.index("<table")]
+    for said in (
+        "clips of tiny, 6 classes", "tiny, test part", "rmsprop, learning rate 0.001, dropout 0.5",
+        "at most 2 + 1 epochs, best kept", f"{datetime.now(UTC):%Y-}",
+    ):  # fmt: skip
+        assert said in about, said
+    run = load_run(tmp_path / "a")
+    versions = {"np-rnn": "7.1"}
+    session = Session(0, "cpu", {}, versions, "x", "0123456789abcdef+changes")
+    write_provenance(run.folder, replace(run.provenance, sessions=(session,)))
+    text = evaluate_runs([tmp_path / "a"]).page.read_text()
+    assert "np-rnn 7.1, commit 0123456789ab, with changes" in text
+
+
+def test_the_comparison_leads_best_first_and_details_are_folded(tmp_path: Path) -> None:
+    text = _evaluate(tmp_path)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    values = [row["scores"]["top-1 accuracy"]["value"] for row in report["rows"][:2]]
+    names = [row["name"] for row in report["rows"]]
+    order = np.argsort(-np.array(values), kind="stable")
+    expected = [*(names[place] for place in order), names[2]]  # the one without a score is last
+    assert re.findall(r'<a href="#row-\d">([^<]*)</a>', text) == expected
+    assert text.index("</table>") < text.index('id="intervals-') < text.index('id="learning-')
+    assert text.index('id="learning-') < text.index("<section")
+    assert not any("open" in details for details in PageReader(text).all("details"))
+
+
+def test_frames_of_right_and_wrong_clips_are_open_in_a_comparison(tmp_path: Path) -> None:
+    _write_videos(tmp_path / "videos")
+    store = write_store(tmp_path / "features" / "tiny")
+    write_videos_place(store, tmp_path / "videos")
+    for name, bend in (("a", 1), ("b", 2)):
+        write_run(tmp_path / name, store, bend=bend, seed=bend)
+    text = evaluate_runs([tmp_path / "a", tmp_path / "b"], out=tmp_path / "out").page.read_text()
+    folded = re.findall(r"<details.*?</details>", text, flags=re.DOTALL)
+    assert folded
+    assert not any("<img" in block for block in folded)
+    assert len(PageReader(text).all("img")) > 4
+    assert "clips answered wrongly</h3>" in text
+    assert "clips answered rightly</h3>" in text
+
+
+def test_few_classes_raise_no_alarm(tmp_path: Path) -> None:
+    ids = ("a", "b")
+    predictions = Predictions(
+        ("x", "y"), np.eye(2, dtype=np.float32), np.arange(2), ids, PartUse(2, ids)
+    )
+    write_predictions(tmp_path / "p.csv", predictions)
+    text = evaluate_predictions([tmp_path / "p.csv"], "test", out=tmp_path).page.read_text()
+    assert 'class="notes"' not in text
+
+
+def test_the_kept_epoch_is_the_first_of_least_loss_and_coolings_end_phases(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "features" / "tiny")
+    write_run(tmp_path / "run", store)  # phases of 2 and 1 epochs
+    (tmp_path / "run" / "metrics.csv").write_text(
+        "epoch,step,val_loss\n0,1,2.0\n1,2,0.5\n2,3,0.5\n"
+    )
+    run = load_run(tmp_path / "run")
+    learning = read_learning(describe_run(run, None))
+    assert learning is not None
+    assert learning.kept == (1.0, 0.5)
+    assert learning.coolings == (2,)
+    keeps_last = replace(run.config, batch=replace(run.config.batch, keep="last"))
+    learning = read_learning(describe_run(replace(run, config=keeps_last), None))
+    assert learning is not None
+    assert learning.kept == (2.0, 0.5)
 
 
 def test_a_regression_gets_its_own_scores_and_floors(tmp_path: Path) -> None:

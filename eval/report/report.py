@@ -13,16 +13,19 @@ from markupsafe import Markup
 from eval.pages import text
 from eval.pages.rendering import render_page
 from eval.predictions.predictions import BY_STEP
+from eval.report.about import describe_subject
 from eval.report.curves import read_curves
 from eval.report.frames import Videos, make_strips
+from eval.report.overlay import MOST_ROWS, draw_learning
 from eval.report.pictures import draw_confusions, draw_curves, draw_intervals
 from eval.scores import tables
-from eval.scores.rows import Row
+from eval.scores.rows import Row, sort_rows
 from eval.scores.scores import (
     ClassScore,
     ClipScore,
     ConfusedPair,
     Score,
+    best_clips,
     confusions,
     most_confused,
     score_classes,
@@ -33,6 +36,8 @@ from pipeline.tasks import CLASSIFICATION, REGRESSION
 
 PAGE = "report.html"
 MACHINE = "report.json"
+NUM_RIGHT = 4
+"""Clips answered rightly that are shown."""
 _WORST_ARE = {
     CLASSIFICATION: "Of those answered wrongly the ones whose class got the lowest probability.",
     REGRESSION: "Those with the largest error.",
@@ -48,6 +53,7 @@ class Section:
     classes: tuple[ClassScore, ...]
     pairs: tuple[ConfusedPair, ...]
     worst: tuple[ClipScore, ...]
+    best: tuple[ClipScore, ...]
     confusion_picture: Markup
     curve_pictures: tuple[Markup, ...]
 
@@ -82,7 +88,7 @@ def write_report(
     Clips of which there are `videos` are shown with some of their frames.
     """
     sections = make_sections(rows)
-    wanted = {clip.id for section in sections for clip in section.worst}
+    wanted = {clip.id for section in sections for clip in (*section.worst, *section.best)}
     strips = make_strips(videos, sorted(wanted))
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / MACHINE, json.dumps(_describe(sections, part, notes), indent=1) + "\n")
@@ -114,6 +120,7 @@ def _make_section(row: Row, name: str) -> Section:
         classes=score_classes(seeds) if is_classification else (),
         pairs=most_confused(seeds) if is_classification else (),
         worst=worst_clips(seeds) if seeds else (),
+        best=best_clips(seeds, NUM_RIGHT) if is_classification else (),
         confusion_picture=Markup(matrix),
         curve_pictures=tuple(Markup(curve) for curve in curves if curve),
     )
@@ -127,12 +134,15 @@ def _render(
     strips: Mapping[str, str],
     why_none: str,
 ) -> str:
-    rows = [section.row for section in sections]
+    rows = sort_rows([section.row for section in sections])
+    places = {id(row): place for place, row in enumerate(rows)}
+    sections = sorted(sections, key=lambda section: places[id(section.row)])
     scored = [(row.name, row.scores[0]) for row in rows if row.scores]
     return render_page(
         "report/report.html",
         title=_title(rows, part),
         part=part,
+        about=describe_subject(rows, part),
         headers=tables.make_headers(rows),
         columns=tables.find_columns(rows),
         sections=sections,
@@ -140,6 +150,8 @@ def _render(
         strips=strips,
         why_no_strips=why_none,
         intervals=Markup(draw_intervals(scored, "intervals")) if len(scored) > 1 else "",
+        learning=Markup(draw_learning(rows, "learning")) if len(rows) > 1 else "",
+        most_learning=MOST_ROWS,
         tables=tables,
         text=text,
         noun=tables.find_noun(rows),
@@ -148,7 +160,7 @@ def _render(
 
 
 def _title(rows: Sequence[Row], part: str) -> str:
-    what = rows[0].name if len(rows) == 1 else f"{len(rows)} configs"
+    what = rows[0].name if len(rows) == 1 else f"{len(rows)} nets compared"
     return f"{what}, {part} part"
 
 

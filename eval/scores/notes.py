@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from eval.predictions.frames import ALL, NOTES
 from eval.predictions.predictions import is_same_test
 from eval.scores.rows import Row
-from eval.scores.scores import TOP_K
 from pipeline.tasks import CLASSIFICATION
 
 
@@ -50,6 +49,4 @@ def _notes_on_classes(row: Row) -> list[str]:
     num_classes = len(set(predictions.targets.tolist()))
     if num_classes < len(predictions.labels):
         notes.append(f"{num_classes} of {len(predictions.labels)} classes have {row.noun} here.")
-    if len(predictions.labels) <= TOP_K:
-        notes.append(f"No top-5 accuracy: there are only {len(predictions.labels)} classes.")
     return notes

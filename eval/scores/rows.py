@@ -145,6 +145,23 @@ def make_rows(results: Sequence[Result]) -> tuple[Row, ...]:
     return tuple(replace(row, name=_name(row, rows)) for row in rows)
 
 
+def sort_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows by their leading score, the best first, then those without one.
+
+    In the order given where their leading scores have unlike names.
+    """
+    scored = [row for row in rows if row.scores]
+    if len({row.scores[0].name for row in scored}) > 1:
+        return tuple(rows)
+    better = sorted(scored, key=_goodness, reverse=True)
+    return (*better, *(row for row in rows if not row.scores))
+
+
+def _goodness(row: Row) -> float:
+    first = row.scores[0]
+    return first.estimate.value if first.is_share else -first.estimate.value
+
+
 def _is_joined(first: Result, second: Result) -> bool:
     if first.predictions is None or second.predictions is None:
         return False

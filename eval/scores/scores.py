@@ -206,8 +206,12 @@ def worst_clips(seeds: Sequence[Predictions], most: int = 10) -> tuple[ClipScore
 
 
 def best_clips(seeds: Sequence[Predictions], most: int = 10) -> tuple[ClipScore, ...]:
-    """The clips answered rightly whose target got the highest probability; best first."""
-    return tuple(clip for clip in _rank_clips(seeds)[::-1] if clip.is_right)[:most]
+    """Of each class the clip answered rightly that got the highest probability; best first."""
+    best: dict[str, ClipScore] = {}
+    for clip in _rank_clips(seeds)[::-1]:
+        if clip.is_right:
+            best.setdefault(clip.target, clip)
+    return tuple(best.values())[:most]
 
 
 def _rank_clips(seeds: Sequence[Predictions]) -> tuple[ClipScore, ...]:
