@@ -8,17 +8,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from demo.clips import ALL_GROUPS, PAIRS, ClipsSpec, write_clips
 from pipeline.clips import is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
-from pipeline.metrics import Estimate, estimate_share
-
-if TYPE_CHECKING:
-    from eval.predictions.predictions import Predictions
 
 # The stages are imported where they are called: --help and wrong options need no torch.
 # ruff: noqa: PLC0415
@@ -96,11 +90,11 @@ def run_stages(options: argparse.Namespace) -> int:
         runs.append(_train(config))
     clock.say(f"evaluating {len(runs)} runs on the test part")
     report = out / "report"
-    evaluated = _evaluate(runs, report, videos)
+    evaluated = _evaluate(runs, report, options, videos)
     if evaluated not in (OK, SOME_FAILED):
         return evaluated
     if options.videos is None:
-        print(f"\n{describe_pairs(_read_scored(report))}\n")
+        print(f"\n{describe_pairs(report)}\n")
     clock.say(f"done. The report is {report / 'report.html'}")
     return max(extracted, evaluated)
 
@@ -162,63 +156,25 @@ def _train(config: Mapping[str, Any]) -> Path:
     return train_run(config)
 
 
-def _evaluate(runs: Sequence[Path], report: Path, videos: Path) -> int:
+def _evaluate(runs: Sequence[Path], report: Path, options: argparse.Namespace, videos: Path) -> int:
     from eval.__main__ import main as evaluate
 
-    return evaluate(["--run", *map(str, runs), f"--out={report}", f"--videos={videos}"])
+    pairs = [] if options.videos is not None else ["--pairs", *("/".join(pair) for pair in PAIRS)]
+    return evaluate(["--run", *map(str, runs), f"--out={report}", f"--videos={videos}", *pairs])
 
 
-def _read_scored(report: Path) -> dict[str, Predictions]:
-    """The predictions of the runs that have a score, by the name of their row in the report."""
-    from eval.predictions.predictions import read_predictions
-
+def describe_pairs(report: Path) -> str:
+    """What the pair accuracies of the report show."""
     rows = json.loads((report / "report.json").read_text())["rows"]
-    names = [f"{place:02d}-predictions.csv" for place in range(len(rows))]
-    files = ["predictions.csv"] if len(rows) == 1 else names
-    return {
-        row["name"]: read_predictions(report / file)
-        for row, file in zip(rows, files, strict=True)
-        if "scores" in row
-    }
-
-
-def score_pairs(predictions: Predictions) -> tuple[Estimate, int]:
-    """The share of the clips of PAIRS with a larger output for their class than for its twin.
-
-    Beside it the number of these clips. A group is one source of evidence: its clips look alike.
-    """
-    twins = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
-    labels = predictions.labels
-    hits, groups = [], []
-    for outputs, target, source in zip(
-        predictions.outputs, predictions.targets, predictions.sources, strict=True
-    ):
-        if twin := twins.get(labels[target]):
-            hits.append(bool(outputs[target] > outputs[labels.index(twin)]))
-            groups.append(source.rpartition("/")[2])
-    return estimate_share(np.array(hits), groups), len(hits)
-
-
-def describe_pairs(scored: Mapping[str, Predictions]) -> str:
-    """A table of how well each net tells the two of a pair apart, and what it shows."""
-    from eval.pages.text import align
-
-    scores = {name: score_pairs(predictions) for name, predictions in scored.items()}
-    table = [["model", "pair accuracy", "95 % interval", "floor", "clips"]]
-    for name, (estimate, num) in scores.items():
-        interval = f"[{estimate.low:.3f}, {estimate.high:.3f}]"
-        table.append([name, f"{estimate.value:.3f}", interval, "0.500", str(num)])
-    seen = [name for name, (estimate, _) in scores.items() if estimate.low > 0.5]
-    unseen = [name for name in scores if name not in seen]
+    low_of = {row["name"]: row["pairs"]["low"] for row in rows if "pairs" in row}
+    seen = [name for name, low in low_of.items() if low > 0.5]
+    unseen = [name for name in low_of if name not in seen]
     pairs = " and ".join("/".join(pair) for pair in PAIRS)
-    lines = [
-        *align(table, [False, True, False, True, True]),
-        "",
-        f"{pairs} differ only by the order of time, which mean-pool cannot see.",
+    return (
+        f"{pairs} differ only by the order of time, which mean-pool cannot see.\n"
         f"Told apart better than by chance (the whole interval above 0.5): {_join(seen)}; "
-        f"not so: {_join(unseen)}.",
-    ]
-    return "\n".join(lines)
+        f"not so: {_join(unseen)}."
+    )
 
 
 def _join(names: Sequence[str]) -> str:

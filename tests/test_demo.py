@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from demo.__main__ import SPLIT, _read_scored, describe_pairs, main, score_pairs
+from demo.__main__ import SPLIT, describe_pairs, main
 from demo.clips import LABELS, PAIRS, ClipsSpec, draw_frames, make_path, write_clips
-from eval.predictions.predictions import Predictions, write_predictions
 from pipeline.clips import SPLITS_FOLDER, find_clips, read_split, write_clip_list
-from pipeline.tasks import PartUse
 from pipeline.video import Chunk, read_frames, read_header
 
 SMALL = ClipsSpec(groups=(3, 11), clips_per_group=1, num_frames=10)
@@ -115,20 +113,6 @@ def test_the_split_by_groups_has_the_papers_parts(videos: Path) -> None:
     assert {clip.group for clip in split.train} == {"g11"}
 
 
-def test_pair_accuracy_looks_only_at_the_two_outputs_of_a_pair() -> None:
-    targets = [LABELS.index(label) for label in ("Grows", "Shrinks", "Brightens", "Spins")]
-    outputs = np.zeros((4, len(LABELS)), dtype=np.float32)
-    outputs[:, LABELS.index("Spins")] = 9  # the best, and no matter
-    outputs[:3, LABELS.index("Grows")] = 1  # right, wrong, and no matter
-    ids = ("a", "b", "c", "d")
-    use = PartUse(num_listed=4, used=ids)
-    sources = ("Grows/g01", "Shrinks/g01", "Brightens/g02", "Spins/g02")
-    predictions = Predictions(LABELS, outputs, np.array(targets), sources, use)
-    estimate, num = score_pairs(predictions)
-    assert num == 3
-    assert estimate.value == pytest.approx(1 / 3)  # a tie is no hit
-
-
 def test_quick_demo_goes_from_clips_to_table_and_a_second_call_does_nothing_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +125,9 @@ def test_quick_demo_goes_from_clips_to_table_and_a_second_call_does_nothing_anew
     report = json.loads((out / "report" / "report.json").read_text())
     assert len(list((out / "runs").glob("*/weights.safetensors"))) == 1
     assert "np-rnn" in json.dumps(report)
+    assert report["rows"][0]["pairs"]["num_clips"] > 0
+    assert "pair accuracy" in printed
+    assert "Pairs of classes" in (out / "report" / "report.html").read_text()
     assert (out / "report" / "report.html").stat().st_size > 1000
     assert main(options) == 0
     again = capsys.readouterr().out
@@ -231,21 +218,16 @@ def test_the_demo_asks_extract_and_eval_what_a_user_would(
     ]  # fmt: skip
 
 
-def test_the_pairs_of_every_scored_net_are_read_from_the_reports_files(tmp_path: Path) -> None:
-    """A net without a score has none; a file that an earlier call left is not taken for its own."""
-    use = PartUse(num_listed=2, used=("a", "b"))
-    targets = np.array([LABELS.index("Grows"), LABELS.index("Shrinks")])
-    for place, share in ((0, 1.0), (1, 0.0), (2, 0.5)):
-        outputs = np.zeros((2, len(LABELS)), dtype=np.float32)
-        outputs[:1, targets[0]] = share >= 0.5
-        outputs[1:, targets[1]] = share >= 1
-        predictions = Predictions(LABELS, outputs, targets, ("Grows/g01", "Shrinks/g02"), use)
-        write_predictions(tmp_path / f"{place:02d}-predictions.csv", predictions)
-    rows = [{"name": "good", "scores": {}}, {"name": "lost"}, {"name": "half", "scores": {}}]
+def test_only_nets_whose_whole_interval_is_above_chance_are_said_to_see_the_pairs(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"name": "good", "pairs": {"low": 0.51}},
+        {"name": "lost"},
+        {"name": "half", "pairs": {"low": 0.5}},
+    ]
     (tmp_path / "report.json").write_text(json.dumps({"rows": rows}))
-    told = describe_pairs(_read_scored(tmp_path))
-    found = {line.split()[0]: line.split()[1] for line in told.splitlines()[2:4]}
-    assert found == {"good": "1.000", "half": "0.500"}
+    assert describe_pairs(tmp_path).endswith("(the whole interval above 0.5): good; not so: half.")
 
 
 def table(printed: str) -> list[str]:

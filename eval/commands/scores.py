@@ -52,6 +52,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "they lie as extract found them",
     )
     parser.add_argument(
+        "--pairs",
+        nargs="+",
+        default=(),
+        metavar="A/B",
+        help="classes to tell apart two by two, such as SitDown/StandUp: the share of their clips "
+        "with a larger output for their class than for the other",
+    )
+    parser.add_argument(
         "--frames",
         metavar="WHICH",
         help="all (default), shuffled, reversed or first-half: what nets lose without the order of "
@@ -72,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> Evaluation:
     if options.predictions:
         from eval.report.evaluate import evaluate_predictions
+        from eval.scores.pairs import parse_pairs
 
         reads = options.features is not None or options.frames is not None
         if options.out is None or reads:
@@ -79,11 +88,16 @@ def _evaluate(options: argparse.Namespace) -> Evaluation:
                 "--predictions: expected --out, and no --features or --frames: nothing is read."
             )
         return evaluate_predictions(
-            options.predictions, options.part, out=options.out, videos=options.videos
+            options.predictions,
+            options.part,
+            out=options.out,
+            videos=options.videos,
+            pairs=parse_pairs(options.pairs),
         )
     runs = shared.choose_runs(options.run)
     shared.check_out(runs, options.out)
     from eval.report.evaluate import evaluate_runs
+    from eval.scores.pairs import parse_pairs
 
     return evaluate_runs(
         runs,
@@ -92,6 +106,7 @@ def _evaluate(options: argparse.Namespace) -> Evaluation:
         features=options.features,
         frames=options.frames or "all",
         videos=options.videos,
+        pairs=parse_pairs(options.pairs),
         device=options.device,
         batch_size=options.batch_size,
         say=shared.say,

@@ -19,6 +19,7 @@ from eval.report.frames import Videos, find_videos, list_videos
 from eval.report.report import write_report
 from eval.scores.card import refresh_card
 from eval.scores.notes import find_notes
+from eval.scores.pairs import Pairs, check_pairs, format_pairs
 from eval.scores.rows import Result, Row, describe_run, make_rows
 from eval.scores.tables import format_scores, format_table
 from pipeline.choices import check_choice
@@ -37,6 +38,7 @@ class Evaluation:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     page: Path
+    pairs: Pairs = ()
 
     @property
     def is_complete(self) -> bool:
@@ -46,6 +48,8 @@ class Evaluation:
     def __str__(self) -> str:
         is_single = len(self.rows) == 1 and self.rows[0].scores
         details = [format_scores(self.rows[0]), ""] if is_single else []
+        pairs = format_pairs(self.rows, self.pairs)
+        details += [pairs, ""] if pairs else []
         return "\n".join([format_table(self.rows), "", *details, *self.notes]).rstrip()
 
 
@@ -57,6 +61,7 @@ def evaluate_runs(
     features: str | None = None,
     frames: str = ALL,
     videos: Path | str | None = None,
+    pairs: Pairs = (),
     device: str = "auto",
     batch_size: int = 256,
     say: Callable[[str], None] = lambda line: None,
@@ -67,7 +72,7 @@ def evaluate_runs(
     several goes to `reports/<name>/`. With `out`, everything goes there; without it, the scores go
     on the runs' model cards, too. `features` is a store that
     stands in for the runs' own, `videos` a folder to take pictures from, where it is not the one
-    that the store was made from. `frames` is a key of
+    that the store was made from, `pairs` classes to tell apart two by two. `frames` is a key of
     FRAMES; where it is not `all`, the folder is `<run>/eval/<part>-<frames>/`. A run that is
     incomplete or diverged gets a row without a score; one that is damaged raises ValueError. `say`
     takes a line for each step of the work.
@@ -77,6 +82,7 @@ def evaluate_runs(
     runs = [load_run(folder) for folder in _drop_repeats(folders)]
     for run in runs:
         check_frames(run, frames)
+        check_pairs(pairs, run.config.labels)
     reader, folder = PartReader(part, features, frames), _name_folder(part, frames)
     results = []
     for place, run in enumerate(runs):
@@ -92,7 +98,7 @@ def evaluate_runs(
         results.append(describe_run(run, *refuse_not_finite(predictions)))
     out = Path(out) if out is not None else _default_out(runs, folder)
     shown = find_videos(results, features=features) if videos is None else list_videos(Path(videos))
-    return _write(results, part, out=out, videos=shown)
+    return _write(results, part, out=out, videos=shown, pairs=pairs)
 
 
 def answer_run(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Result:
@@ -107,7 +113,12 @@ def answer_run(run: Run, reader: PartReader, *, batch_size: int, device: str) ->
 
 
 def evaluate_predictions(
-    files: Sequence[Path | str], part: str, *, out: Path | str, videos: Path | str | None = None
+    files: Sequence[Path | str],
+    part: str,
+    *,
+    out: Path | str,
+    videos: Path | str | None = None,
+    pairs: Pairs = (),
 ) -> Evaluation:
     """As `evaluate_runs`, from files of predictions: no net is built and no features are read.
 
@@ -116,8 +127,11 @@ def evaluate_predictions(
     """
     check_choice("--part", part, PARTS)
     results = [_describe_file(path, read_predictions(path)) for path in _drop_repeats(files)]
+    for result in results:
+        if result.predictions is not None:
+            check_pairs(pairs, result.predictions.labels)
     shown = find_videos(results) if videos is None else list_videos(Path(videos))
-    return _write(results, part, out=Path(out), videos=shown)
+    return _write(results, part, out=Path(out), videos=shown, pairs=pairs)
 
 
 def _describe_file(path: Path, predictions: Predictions) -> Result:
@@ -165,8 +179,10 @@ def _default_out(runs: Sequence[Run], folder: str) -> Path:
     return REPORTS_FOLDER / f"{names}-{folder}-{digest}"
 
 
-def _write(results: Sequence[Result], part: str, *, out: Path, videos: Videos) -> Evaluation:
+def _write(
+    results: Sequence[Result], part: str, *, out: Path, videos: Videos, pairs: Pairs
+) -> Evaluation:
     rows = make_rows(results)
     notes = find_notes(rows, part)
-    page = write_report(out, rows, part=part, notes=notes, videos=videos)
-    return Evaluation(part, rows, notes, page)
+    page = write_report(out, rows, part=part, notes=notes, videos=videos, pairs=pairs)
+    return Evaluation(part, rows, notes, page, pairs)

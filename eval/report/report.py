@@ -19,6 +19,8 @@ from eval.report.frames import Videos, make_strips
 from eval.report.overlay import MOST_ROWS, draw_learning
 from eval.report.pictures import draw_confusions, draw_curves, draw_intervals
 from eval.scores import tables
+from eval.scores.pairs import HEADERS as PAIR_HEADERS
+from eval.scores.pairs import Pairs, make_pair_cells, score_pairs
 from eval.scores.rows import Row, sort_rows
 from eval.scores.scores import (
     ClassScore,
@@ -81,7 +83,13 @@ class Section:
 
 
 def write_report(
-    out: Path, rows: Sequence[Row], *, part: str, notes: Sequence[str], videos: Videos
+    out: Path,
+    rows: Sequence[Row],
+    *,
+    part: str,
+    notes: Sequence[str],
+    videos: Videos,
+    pairs: Pairs = (),
 ) -> Path:
     """Write report.html and report.json into `out`; the page's path.
 
@@ -91,10 +99,12 @@ def write_report(
     wanted = {clip.id for section in sections for clip in (*section.worst, *section.best)}
     strips = make_strips(videos, sorted(wanted))
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / MACHINE, json.dumps(_describe(sections, part, notes), indent=1) + "\n")
+    write_text(out / MACHINE, json.dumps(_describe(sections, part, notes, pairs), indent=1) + "\n")
     write_text(
         out / PAGE,
-        _render(sections, part=part, notes=notes, strips=strips, why_none=videos.why_none),
+        _render(
+            sections, part=part, notes=notes, strips=strips, why_none=videos.why_none, pairs=pairs
+        ),
     )
     return out / PAGE
 
@@ -133,6 +143,7 @@ def _render(
     notes: Sequence[str],
     strips: Mapping[str, str],
     why_none: str,
+    pairs: Pairs,
 ) -> str:
     rows = sort_rows([section.row for section in sections])
     places = {id(row): place for place, row in enumerate(rows)}
@@ -142,6 +153,9 @@ def _render(
         "report/report.html",
         title=_title(rows, part),
         part=part,
+        pairs=pairs,
+        pair_headers=PAIR_HEADERS,
+        pair_lines=make_pair_cells(rows, pairs),
         about=describe_subject(rows, part),
         headers=tables.make_headers(rows),
         columns=tables.find_columns(rows),
@@ -164,13 +178,25 @@ def _title(rows: Sequence[Row], part: str) -> str:
     return f"{what}, {part} part"
 
 
-def _describe(sections: Sequence[Section], part: str, notes: Sequence[str]) -> dict[str, Any]:
+def _describe(
+    sections: Sequence[Section], part: str, notes: Sequence[str], pairs: Pairs
+) -> dict[str, Any]:
     return {
         "format": "clip scores 1",
         "part": part,
         "notes": list(notes),
-        "rows": [describe_row(section) for section in sections],
+        "rows": [
+            {**describe_row(section), **_describe_pairs(section.row, pairs)} for section in sections
+        ],
     }
+
+
+def _describe_pairs(row: Row, pairs: Pairs) -> dict[str, Any]:
+    found = score_pairs(row.seeds, pairs) if row.seeds and pairs else None
+    if found is None:
+        return {}
+    score, num = found
+    return {"pairs": {"classes": pairs, "num_clips": num, **describe_score(score)}}
 
 
 def describe_row(section: Section) -> dict[str, Any]:
