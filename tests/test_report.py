@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -27,6 +28,8 @@ from pipeline.features import write_videos_place
 from pipeline.runs import Session, load_run, write_provenance
 from pipeline.tasks import PartUse
 from pipeline.video import write_video
+from tests.browsing import DESK, PHONE, Seen, is_too_wide
+from tests.test_pictures import find_cut_words
 from tests.tiny_runs import GROUPS, make_clips, write_log, write_run, write_store
 
 _VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -261,6 +264,19 @@ def test_the_kept_epoch_is_the_first_of_least_loss_and_coolings_end_phases(tmp_p
     learning = read_learning(describe_run(replace(run, config=keeps_last), None))
     assert learning is not None
     assert learning.kept == (2.0, 0.5)
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_nothing_of_the_report_is_cut(
+    tmp_path: Path, open_page: Callable[..., Seen], size: dict[str, int]
+) -> None:
+    _evaluate(tmp_path)
+    seen = open_page((tmp_path / "out" / "report.html").as_uri(), size=size)
+    assert find_cut_words(seen) == []
+    assert not is_too_wide(seen.page)
+    inner, outer = seen.page.locator(".wide").first.evaluate("e => [e.scrollWidth, e.clientWidth]")
+    assert inner <= outer  # the comparison
+    assert seen.problems == []
 
 
 def test_a_regression_gets_its_own_scores_and_floors(tmp_path: Path) -> None:

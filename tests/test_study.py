@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from eval.study.study import study_runs
 from eval.study.table import format_study
 from papers.np_rnn.protocols import TABLE_3
 from pipeline.recurrent.classifier import SequenceNet
+from tests.browsing import DESK, PHONE, Seen, is_too_wide
+from tests.test_pictures import find_cut_words
 from tests.test_report import PageReader, find_addresses
 from tests.tiny_runs import (
     GROUPS,
@@ -25,6 +29,7 @@ from tests.tiny_runs import (
     make_clips,
     make_features,
     toy_section,
+    write_log,
     write_run,
     write_store,
     write_toy_run,
@@ -166,6 +171,51 @@ def test_the_page_has_a_heat_map_over_learning_rate_and_dropout_and_no_address(
     for mean in means:
         assert f">{mean:.3f}</text>" in text
     assert [s["is_chosen"] for s in net["settings"]].index(True) == int(np.argmax(means))
+
+
+def _write_two_nets(tmp_path: Path, store: Path) -> Path:
+    grid = tmp_path / "grid"
+    for model in ("np-rnn", "mean-pool"):
+        for place, (lr, dropout) in enumerate([(a, b) for a in (1e-3, 1e-2) for b in (0.5, 0.7)]):
+            folder = grid / f"{model}-{place}"
+            write_run(folder, store, model=model, lr=lr, dropout=dropout, bend=place)
+            write_log(folder)
+    return grid
+
+
+def test_one_comparison_leads_and_all_heat_maps_share_a_scale(tmp_path: Path, store: Path) -> None:
+    study = study_runs(_write_two_nets(tmp_path, store))
+    text = write_study(tmp_path / "out", study).read_text()
+    tests = {net.net.model: net.row for net in study.tasks[0].nets}
+    order = re.findall(r'<th scope="row">([^<]*)</th>', text[: text.index("</table>")])
+    values = [row.scores[0].estimate.value for name in order if (row := tests[name]) is not None]
+    assert len(values) == 2
+    assert values == sorted(values, reverse=True)
+    places = [text.index(mark) for mark in (
+        'class="about"', "</table>", 'id="task-0-intervals-', 'id="task-0-learning-',
+        "All nets on one scale", 'id="task-0-grid-0-', 'id="task-0-grid-1-', "<section",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    best = max(
+        s.score.estimate.value for n in study.tasks[0].nets for s in n.net.settings if s.score
+    )
+    assert f"{best:.3f}</p>" in text
+    assert not any("open" in details for details in PageReader(text).all("details"))
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_nothing_of_the_study_is_cut(
+    tmp_path: Path, store: Path, open_page: Callable[..., Seen], size: dict[str, int]
+) -> None:
+    page = write_study(tmp_path / "out", study_runs(_write_two_nets(tmp_path, store)))
+    seen = open_page(page.as_uri(), size=size)
+    assert seen.page.locator("figure svg").count() == 4
+    assert find_cut_words(seen) == []
+    assert not is_too_wide(seen.page)
+    widths = "e => [e.scrollWidth, e.clientWidth]"
+    inner, outer = seen.page.locator(".wide").first.evaluate(widths)  # the comparison
+    assert inner <= outer
+    assert seen.problems == []
 
 
 def test_a_grid_that_varies_in_one_of_the_two_alone_has_no_heat_map(

@@ -40,17 +40,26 @@ def make_grid(net: NetStudy) -> Grid | None:
     return Grid(rates, dropouts, values)
 
 
-def draw_grids(study: TaskStudy, name: str) -> tuple[str, ...]:
-    """An SVG for each net with a grid, all in one scale of shades, so that nets compare."""
+@dataclass(frozen=True)
+class HeatMaps:
+    """An SVG for each net with a grid, all in one scale of shades from 0 to `most`."""
+
+    pictures: tuple[str, ...]
+    most: float
+
+
+def draw_grids(study: TaskStudy, name: str) -> HeatMaps:
+    """The heat maps of a task's nets, in their order."""
     grids = {net.model: (net, grid) for net in study.nets if (grid := make_grid(net))}
     if not grids:
-        return ()
+        return HeatMaps((), 0.0)
     finite = np.concatenate([g.values[np.isfinite(g.values)] for _, g in grids.values()])
-    limits = (0.0, float(finite.max()))
-    return tuple(
-        _draw(net, grid, name=f"{name}-{place}", limits=limits)
+    most = float(finite.max())
+    maps = tuple(
+        _draw(net, grid, name=f"{name}-{place}", limits=(0.0, most))
         for place, (net, grid) in enumerate(grids.values())
     )
+    return HeatMaps(maps, most)
 
 
 def _draw(net: NetStudy, grid: Grid, *, name: str, limits: tuple[float, float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ from markupsafe import Markup
 
 from eval.pages import text
 from eval.pages.rendering import render_page
+from eval.report.about import describe_subject
 from eval.report.frames import PASS_VIDEOS
+from eval.report.overlay import draw_learning
+from eval.report.pictures import draw_intervals
 from eval.report.report import Section, describe_row, describe_score, make_sections
 from eval.scores import tables
+from eval.scores.rows import sort_rows
 from eval.study import table as study_table
 from eval.study.choice import TIE_RULE, NetStudy, Setting
 from eval.study.heat_maps import draw_grids
@@ -41,16 +46,14 @@ def write_study(out: Path, study: Study) -> Path:
 
 
 def _render(study: Study, sections: list[Section]) -> str:
-    pictures = [
-        [Markup(svg) for svg in draw_grids(task.study, f"grid-{place}")]
-        for place, task in enumerate(study.tasks)
-    ]
     rows = [section.row for section in sections]
+    tasks = [_show_task(task, f"task-{place}") for place, task in enumerate(study.tasks)]
     return render_page(
         "study/study.html",
         title=f"Study of {study.folder.name or study.folder.resolve().name}",
         study=study,
-        pictures=pictures,
+        about=describe_subject(rows, "test"),
+        tasks=tasks,
         sections=sections,
         strips={},
         why_no_strips=PASS_VIDEOS,
@@ -59,6 +62,37 @@ def _render(study: Study, sections: list[Section]) -> str:
         study_table=study_table,
         noun=tables.find_noun(rows) if rows else "sequences",
         paper_is=TABLE_3_IS,
+    )
+
+
+@dataclass(frozen=True)
+class ShownTask:
+    """A task with its nets in the order of the page, the best on test first, and its pictures."""
+
+    task: TestedTask
+    nets: tuple[TestedNet, ...]
+    charts: tuple[Markup, ...]
+    maps: tuple[Markup, ...]
+    most: float
+    """The score of the darkest shade."""
+
+
+def _show_task(task: TestedTask, name: str) -> ShownTask:
+    rows = sort_rows([net.row for net in task.nets if net.row is not None])
+    place_of = {id(row): place for place, row in enumerate(rows)}
+    nets = sorted(task.nets, key=lambda net: place_of.get(id(net.row), len(rows)))
+    scored = [(row.name, row.scores[0]) for row in rows if row.scores]
+    charts = (
+        draw_intervals(scored, f"{name}-intervals") if len(scored) > 1 else "",
+        draw_learning(rows, f"{name}-learning") if len(rows) > 1 else "",
+    )
+    drawn = draw_grids(replace(task.study, nets=tuple(net.net for net in nets)), f"{name}-grid")
+    return ShownTask(
+        task,
+        tuple(nets),
+        tuple(Markup(chart) for chart in charts if chart),
+        tuple(Markup(svg) for svg in drawn.pictures),
+        drawn.most,
     )
 
 
