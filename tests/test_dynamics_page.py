@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,12 +18,15 @@ from eval.dynamics import measures as dyn
 from eval.dynamics.dynamics import Moment, compute_dynamics, draw_portraits
 from eval.dynamics.findings import choose_case, find_all, judge, measure
 from eval.dynamics.page import format_dynamics, write_dynamics
+from eval.dynamics.pictures import draw_spectra
 from eval.predictions.predict import PartReader
 from papers.np_rnn.dynamics import DYNAMICS
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NETS
 from pipeline.runs import load_run
 from pipeline.tasks import make_task
+from tests.browsing import DESK, PHONE, Seen, is_too_wide
+from tests.test_pictures import find_cut_words
 from tests.test_report import PageReader, find_addresses
 from tests.tiny_runs import toy_section, write_run, write_store, write_toy_run
 
@@ -58,6 +64,52 @@ def test_the_numbers_are_those_of_the_nets_at_the_start_and_at_the_end(tmp_path:
         moved = dyn.sensitivity(net, x, lengths=lengths)
         assert found["sensitivity"] == pytest.approx(moved.tolist())
     assert _load(tmp_path, "start") != _load(tmp_path, "end")
+
+
+def test_a_line_of_findings_leads_and_pictures_come_before_sentences(tmp_path: Path) -> None:
+    write_toy_run(tmp_path / "run", SECTION, seed=3, scale=1.1)
+    dynamics = compute_dynamics(load_run(tmp_path / "run"))
+    text = write_dynamics(tmp_path / "out", dynamics).read_text()
+    start, end = (float(abs(moment.eigenvalues).max()) for moment in dynamics.moments
+                  if moment.eigenvalues is not None)  # fmt: skip
+    assert end == pytest.approx(1.1 * start)
+    assert f"largest |λ| {start:.3g} → {end:.3g}" in text[: text.index("<svg")]
+    assert "Against the paper: " in text[: text.index("<svg")]
+    assert text.rindex("<svg") < text.index("<b>Seen:</b>")
+    lines = format_dynamics(dynamics).splitlines()
+    assert lines[1].startswith("From the start of training to its end: largest |λ|")
+
+
+def test_the_spectra_of_start_and_end_share_their_axes(tmp_path: Path) -> None:
+    values = np.array([1.0 + 0j, 0.5 + 0j])
+    moments = [Moment(name, (scale * values).astype(np.complex128), None, None, None, None, None)
+               for name, scale in (("start", 1.0), ("end", 4.0))]  # fmt: skip
+    svg = draw_spectra(moments, "spectrum")
+    # The unit circles are of one size: the same scale in both panels.
+    root = ElementTree.fromstring(svg.replace("xlink:href", "href"))
+    groups = [g for g in root.iter() if g.tag.endswith("}g") or g.tag == "g"]
+    circles = [
+        next(iter(g)).attrib["d"] for g in groups
+        if g.attrib.get("id", "").startswith("spectrum-patch") and " C " in "".join(
+            child.attrib.get("d", "") for child in g).replace("\nC", " C")
+    ]  # fmt: skip
+    number = r"(-?[\d.]+)"
+    heights = [np.ptp([float(y) for _, y in re.findall(f"{number} {number}", d)]) for d in circles]
+    assert len(heights) == 2
+    assert heights[0] > 10
+    assert heights[0] == pytest.approx(heights[1])
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_nothing_of_the_dynamics_is_cut(
+    tmp_path: Path, open_page: Callable[..., Seen], size: dict[str, int]
+) -> None:
+    write_toy_run(tmp_path / "run", SECTION, seed=3)
+    page = write_dynamics(tmp_path / "out", compute_dynamics(load_run(tmp_path / "run")))
+    seen = open_page(page.as_uri(), size=size)
+    assert seen.page.locator("figure svg").count() == 5
+    assert find_cut_words(seen) == []
+    assert not is_too_wide(seen.page)
 
 
 @pytest.mark.parametrize("model", [*OTHERS, "np-rnn", "np-tanh-rnn", "ind-rnn", "orthogonal-rnn"])

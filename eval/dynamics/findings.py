@@ -6,7 +6,7 @@ What is seen is written from the numbers, also where it contradicts the paper.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +65,51 @@ def find_all(dynamics: Dynamics, portraits: Mapping[str, NDArray[np.float64]]) -
         of_claims["sensitivity"],
         _find_phases(dynamics, portraits),
     ]
+
+
+def summarize(dynamics: Dynamics, findings: Sequence[Finding]) -> str:
+    """One line: what changed from the start of training to its end, and the verdicts."""
+    changes = [
+        ("largest |λ|", [_largest(moment) for moment in dynamics.moments]),
+        (
+            "gradient {} steps back over that at the end",
+            [_last_within(moment.gradient_norms) for moment in dynamics.moments],
+        ),
+        ("share of units on", [_mean_share(moment) for moment in dynamics.moments]),
+        (
+            "a first push's effect {} steps later",
+            [_last_within(moment.sensitivity) for moment in dynamics.moments],
+        ),
+    ]
+    told = [
+        f"{name.format(_steps(dynamics, name))} {' → '.join(_number(v) for v in values)}"
+        for name, found in changes
+        if (values := [value for value in found if value is not None])
+    ]
+    judged = [f for f in findings if f.agrees is not None and f.subject == Finding.subject]
+    verdicts = [f"{f.title.lower()} {'agrees' if f.agrees else 'CONTRADICTS'}" for f in judged]
+    against = f" Against the paper: {', '.join(verdicts)}." if verdicts else ""
+    which = "From the start of training to its end" if len(dynamics.moments) > 1 else "At the start"
+    return f"{which}: {'; '.join(told)}.{against}" if told else against.strip()
+
+
+def _steps(dynamics: Dynamics, name: str) -> int:
+    start = dynamics.start
+    values = start.gradient_norms if name.startswith("gradient") else start.sensitivity
+    return 0 if values is None else min(LOOK_BACK, len(values) - 1)
+
+
+def _largest(moment: Moment) -> float | None:
+    return None if moment.eigenvalues is None else float(abs(moment.eigenvalues[0]))
+
+
+def _last_within(values: NDArray[np.float64] | None) -> float | None:
+    """The value LOOK_BACK steps away, or the last one."""
+    return None if values is None else at(values, LOOK_BACK)
+
+
+def _mean_share(moment: Moment) -> float | None:
+    return None if moment.active_share is None else float(np.nanmean(moment.active_share))
 
 
 def _compare(title: str, aspect: str, dynamics: Dynamics, seen: str) -> Finding:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from eval.dynamics.dynamics import NUM_JACOBIANS, Dynamics, Moment, draw_portraits
-from eval.dynamics.findings import Finding, find_all
+from eval.dynamics.findings import Finding, find_all, summarize
 from eval.dynamics.pictures import draw_lines, draw_spectra
 from eval.dynamics.pictures import draw_portraits as draw_portrait_picture
 from eval.pages.rendering import render_page
@@ -47,6 +47,7 @@ def write_dynamics(out: Path, dynamics: Dynamics) -> Path:
         "dynamics/dynamics.html",
         title=f"Dynamics of {dynamics.run.config.net.name}",
         dynamics=dynamics,
+        summary=summarize(dynamics, findings),
         notes=find_notes(dynamics),
         findings=list(zip(findings, (Markup(svg) for svg in pictures), _CAPTIONS, strict=True)),
     )
@@ -60,7 +61,9 @@ def format_dynamics(dynamics: Dynamics) -> str:
         f"{dynamics.run.folder}: dynamics of {dynamics.run.config.net.name}",
         *find_notes(dynamics),
     ]
-    for finding in find_all(dynamics, draw_portraits()):
+    findings = find_all(dynamics, draw_portraits())
+    lines.insert(1, summarize(dynamics, findings))
+    for finding in findings:
         said = " ".join(filter(None, (finding.seen, finding.verdict)))
         lines += ["", finding.title, f"  {finding.paper}", f"  {said}"]
     return "\n".join(lines)

@@ -24,19 +24,21 @@ def draw_spectra(moments: Sequence[Moment], name: str) -> str:
     """The eigenvalues in the complex plane with the unit circle, one panel a moment."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.9 * len(moments), 3.9), layout="constrained")
-        panels = figure.subplots(1, len(moments), squeeze=False)[0]
+        panels = figure.subplots(1, len(moments), squeeze=False, sharex=True, sharey=True)[0]
+        # One reach for all panels, or a spectrum that grew looks as it did at the start.
+        largest = [float(abs(m.eigenvalues).max()) for m in moments if m.eigenvalues is not None]
+        reach = 1.1 * max(1.0, *largest)
         for axes, moment, colour in zip(panels, moments, COLOURS, strict=False):
             values = moment.eigenvalues
             assert values is not None
             axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1, alpha=0.6))
             axes.plot(values.real, values.imag, ".", color=colour, markersize=6, alpha=0.7)
-            reach = 1.1 * max(1.0, float(abs(values).max()))
             axes.set_xlim(-reach, reach)
             axes.set_ylim(-reach, reach)
             axes.set_aspect("equal")
             axes.set_xlabel("real")
-            axes.set_ylabel("imaginary")
             axes.set_title(f"{moment.name} of training", fontsize=10)
+        panels[0].set_ylabel("imaginary")
         text = "; ".join(
             f"{moment.name}: {len(moment.eigenvalues)} eigenvalues, the largest "
             f"{abs(moment.eigenvalues[0]):.3g} in modulus"
