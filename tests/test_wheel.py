@@ -242,7 +242,9 @@ def test_no_text_names_a_module_by_the_name_that_a_checkout_alone_has() -> None:
         f"{path.relative_to(ROOT)}: {node.value}"
         for path in files
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and named.fullmatch(str(node.value))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and named.fullmatch(node.value)
     ]
     assert files
     assert found == []
