@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench results env
+.PHONY: demo test bench results docs env
 
 demo: env
 	$(BIN)/python -m demo
@@ -18,6 +18,10 @@ bench: env
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.extraction
+
+# Into site/; `mkdocs serve` shows it while it is written.
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # JOIN: results or run folders that are to ship.
 results: env
