@@ -15,10 +15,11 @@ import pytest
 import np_rnn
 from eval.__main__ import VERBS
 from np_rnn.cli import COMMANDS
+from pipeline.recurrent.spec import NETS
+from pipeline.tasks.options import TASK_OPTIONS
 from tests.conftest import ROOT
+from tests.documented import DOCS, PAGES, name_page
 
-DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
 # What a browser fetches by itself; a link is followed by a person.
 FETCHED = re.compile(r"""(?:src|srcset|data)=["']([^"']*)|<link\b[^>]*href=["']([^"']*)""")
 
@@ -74,6 +75,24 @@ def test_the_reference_has_every_name_of_the_python_api() -> None:
     assert sorted(re.findall(r"^::: np_rnn\.(\w+)$", page, flags=re.MULTILINE)) == np_rnn.__all__
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", PAGES, ids=name_page)
 def test_no_line_is_longer_than_100_characters(page: Path) -> None:
-    assert [line for line in page.read_text().splitlines() if len(line) > 100] == []
+    lines = page.read_text().splitlines()
+    # Rows of tables cannot be broken.
+    assert [line for line in lines if len(line) > 100 and not line.startswith("|")] == []
+
+
+def test_the_nets_and_tasks_of_the_reference_are_those_of_the_tables() -> None:
+    nets, _, tasks = (DOCS / "reference" / "nets-and-tasks.md").read_text().partition("## Tasks")
+    tasks, _, _ = tasks.partition("## Values")
+    for text, table in ((nets, NETS), (tasks, TASK_OPTIONS)):
+        rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+        names = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+        assert names == set(table)
+
+
+def test_pictures_are_of_modest_size_and_all_shown() -> None:
+    texts = "".join(page.read_text() for page in [*PAGES, ROOT / "README.md"])
+    pictures = list((DOCS / "pictures").iterdir())
+    assert [p.name for p in pictures if p.stat().st_size > 150_000] == []
+    assert [p.name for p in pictures if f"pictures/{p.name}" not in texts] == []
