@@ -1,4 +1,4 @@
-"""np-rnn from Python: the names that the README documents, each imported when it is first used.
+"""np-rnn from Python: the names that the pages document, each imported when it is first used.
 
 So `import np_rnn` takes no torch. In a checkout the packages stand beside this one, installed they
 lie within it; this package alone has the same name in both.
