@@ -17,6 +17,8 @@ PLACED = ("pipeline", *STAGES, "demo", "papers", "splits")
 """The folders of a checkout that lie below ROOF in a wheel."""
 
 _MODULE_COMMAND = re.compile(rf"python -m ({'|'.join((*STAGES, 'demo', 'papers'))})\b")
+# A checkout's own extra; in Python's source its quotes may be escaped.
+_EXTRA = re.compile(r'-c constraints\.txt -e (\\?)"\.\[(\w+)\](\\?)"')
 _SHORTER_BY = len("python -m ") - len("np-rnn ")
 
 
@@ -56,7 +58,11 @@ def _is_placed(module: str | None) -> bool:
 
 
 def place_commands(text: str) -> str:
-    """The text with `np-rnn train` for `python -m train`; the columns beside it stay in line."""
+    """The text with `np-rnn train` for `python -m train`; the columns beside it stay in line.
+
+    Extras are those of the package, not of a checkout.
+    """
+    text = _EXTRA.sub(r'\1"np-rnn[\2]\3"', text)
     return "\n".join(_place_in_line(line) for line in text.split("\n"))
 
 

@@ -103,6 +103,13 @@ def test_a_hint_names_the_installed_command_and_keeps_the_columns_beside_it() ->
     assert place_commands("`python -m training`") == "`python -m training`"
 
 
+def test_hints_in_a_wheel_name_the_packages_extra() -> None:
+    placed = place_commands((ROOT / "eval/commands/serve.py").read_text())
+    assert SERVE.epilog.endswith('pip install -c constraints.txt -e ".[serve]"')
+    assert 'pip install "np-rnn[serve]\\"' in placed
+    ast.parse(placed)
+
+
 # --- the command ---
 
 
