@@ -146,7 +146,7 @@ _LOST = ("Connection closed by peer", "Connection reset by peer", "NCCL communic
 def _find_cause(error: ProcessRaisedException) -> Exception:
     """What a spawned process raised, told by the last lines of its traceback."""
     for kind, name in (
-        (DivergedError, "train.module.DivergedError: "),
+        (DivergedError, f"{DivergedError.__module__}.{DivergedError.__qualname__}: "),
         (ValueError, "ValueError: "),
     ):
         _, found, message = str(error).rpartition(f"\n{name}")
