@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock, Timeout
-from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from pipeline.files import write_text
@@ -32,21 +32,14 @@ from pipeline.runs import (
 from pipeline.sequences import SequenceBatch, SequenceSet, make_loader
 from pipeline.tasks import CLASSIFICATION
 from train.blocks import choose_updates_per_step
-from train.callbacks import (
-    EpochBar,
-    EpochLines,
-    EpochLog,
-    count_seconds,
-    read_scores,
-    write_scores,
-)
-from train.checkpoints import WholeCheckpoints, read_checkpoint
-from train.loggers import log_result, make_logger
+from train.callbacks import count_seconds, read_scores, write_scores
+from train.checkpoints import read_checkpoint
+from train.loggers import log_result
 from train.module import DivergedError, SequenceModule
-from train.precision import make_precision
 from train.quiet import quieten_lightning
-from train.ranks import RankedBatches, as_one_process, choose_strategy, refusing_once
+from train.ranks import RankedBatches, as_one_process, refusing_once
 from train.record import describe_training
+from train.trainer import make_trainer
 from train.training import Training, check_config, find_folder, find_unvalidated
 
 _VAL_BATCH_SIZE = 256
@@ -71,7 +64,7 @@ def train_run(config: Mapping[str, Any]) -> Path:
     with refusing_once():
         training = check_config(config)
         folder = find_folder(Path(config["out"]), training.config)
-        trainer, best_epoch = _make_trainer(folder, training)
+        trainer, best_epoch = make_trainer(folder, training)
     if not trainer.is_global_zero:
         _join(training, folder, trainer)
         return folder
@@ -264,44 +257,3 @@ def _make_loaders(
     # Without updates the batch may be larger: only the memory changes.
     val_size = max(batch_size, _VAL_BATCH_SIZE)
     return train_loader, make_loader(val_set, val_size, seed=None, num_workers=num_workers)
-
-
-def _make_trainer(folder: Path, training: Training) -> tuple[pl.Trainer, ModelCheckpoint]:
-    """The trainer, and what knows the epoch with the best validation loss."""
-    compute = training.compute
-    # Two, as Lightning's save_last leaves out the epochs that are not the best so far. The last one
-    # is written last, so that it knows of the best of its epoch.
-    best, last = (
-        ModelCheckpoint(
-            folder / "checkpoints", name, monitor=monitor,
-            save_on_train_epoch_end=True, enable_version_counter=False,
-        )
-        for name, monitor in (("best", "val_loss"), ("last", None))
-    )  # fmt: skip
-    logger = make_logger(training.logger, folder)
-    trainer = pl.Trainer(
-        max_epochs=training.schedule.num_epochs,
-        accelerator=compute.found_accelerator,
-        devices=compute.found_devices,
-        num_nodes=compute.found_num_nodes,
-        strategy=choose_strategy(compute.strategy),
-        plugins=[
-            make_precision(str(training.config.batch.precision), compute.found_accelerator),
-            WholeCheckpoints(),
-        ],
-        use_distributed_sampler=False,  # a rank takes its share of the batches that there are
-        callbacks=[
-            best,
-            last,
-            EpochLog(folder),
-            EpochBar() if sys.stderr.isatty() else EpochLines(),
-            *([LearningRateMonitor("epoch")] if logger else []),
-        ],
-        logger=logger or False,
-        enable_autolog_hparams=False,  # they are logged with the scores, at the end
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-    )
-    return trainer, best
