@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.served_page import list_files
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PHONE = {"width": 375, "height": 740}
 DESK = {"width": 1280, "height": 900}
@@ -28,7 +30,7 @@ class Served:
     folder: Path
 
     def list_files(self) -> list[Path]:
-        return [path for path in self.folder.rglob("*") if path.is_file()]
+        return list_files(self.folder)
 
     def wait_for_no_camera(self, page: Any) -> None:
         for _ in range(1500):

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,3 +54,8 @@ def ask(
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def list_files(folder: Path) -> list[Path]:
+    """What a server of this folder keeps, beside the lock that says that it lives."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]

@@ -19,7 +19,7 @@ import pytest
 from eval.serve.app import Limits, make_app
 from eval.serve.temporary import lend_temporary
 from eval.serve.video import KEPT_JOBS
-from tests.served_page import OCTETS, ask, run_server
+from tests.served_page import OCTETS, ask, list_files, run_server
 from tests.test_predict_videos import make_classifier, write_colours
 from tests.waiting import wait_until
 
@@ -55,11 +55,6 @@ def send_bytes(address: str, content: bytes, *, name: str) -> dict[str, Any]:
     raise AssertionError(f"not done: {job}")
 
 
-def list_files(tmp_path: Path) -> list[Path]:
-    found = (tmp_path / "kept").rglob("*")
-    return [path for path in found if path.is_file() and path.name != ".lock"]
-
-
 def test_a_dropped_video_gets_its_page_and_is_deleted(address: str, tmp_path: Path) -> None:
     status, text = ask(address)
     assert status == 200
@@ -70,13 +65,13 @@ def test_a_dropped_video_gets_its_page_and_is_deleted(address: str, tmp_path: Pa
     assert status == 200
     assert "my ü.avi" in page
     assert "green from 0.0 to" in page
-    assert list_files(tmp_path) == []
+    assert list_files(tmp_path / "kept") == []
 
 
 def test_what_is_no_video_is_told_and_deleted(address: str, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("hello")
     assert send(address, tmp_path / "text.mp4")["error"] == "not a video"
-    assert list_files(tmp_path) == []
+    assert list_files(tmp_path / "kept") == []
 
 
 def test_too_large_or_too_long_is_refused(address: str, tmp_path: Path) -> None:
@@ -84,7 +79,7 @@ def test_too_large_or_too_long_is_refused(address: str, tmp_path: Path) -> None:
     assert (status, "larger than" in text) == (413, True)
     long = write_colours(tmp_path / "long.avi", "r", num_frames=80)
     assert "longer than 3 seconds" in send(address, long)["error"]
-    assert list_files(tmp_path) == []
+    assert list_files(tmp_path / "kept") == []
 
 
 def test_another_sites_page_cannot_use_the_server(address: str) -> None:
@@ -113,7 +108,7 @@ def test_a_name_that_no_file_can_have_is_taken_all_the_same(
     address: str, tmp_path: Path, name: str
 ) -> None:
     assert send_bytes(address, b"sent", name=name)["error"] == "not a video"
-    assert list_files(tmp_path) == []
+    assert list_files(tmp_path / "kept") == []
 
 
 def test_an_unknown_video_is_said_to_be_gone(address: str) -> None:
@@ -135,8 +130,8 @@ def test_a_browser_that_goes_away_leaves_no_file_and_no_traceback(
 ) -> None:
     with contextlib.ExitStack() as stack:
         begin_to_send(address, stack)
-        wait_until(lambda: len(list_files(tmp_path)) == 1)
-    wait_until(lambda: list_files(tmp_path) == [])
+        wait_until(lambda: len(list_files(tmp_path / "kept")) == 1)
+    wait_until(lambda: list_files(tmp_path / "kept") == [])
     assert ask(address)[0] == 200
     assert caplog.text == ""
 
@@ -146,7 +141,7 @@ def test_of_fifty_browsers_at_once_no_more_are_taken_than_can_wait(
 ) -> None:
     with contextlib.ExitStack() as stack:
         browsers = [begin_to_send(address, stack) for _ in range(50)]
-        wait_until(lambda: len(list_files(tmp_path)) == KEPT_JOBS)
+        wait_until(lambda: len(list_files(tmp_path / "kept")) == KEPT_JOBS)
         refused = 0
         while refused < len(browsers) - KEPT_JOBS:
             ready, _, _ = select.select(browsers, [], [], 30)
@@ -155,8 +150,8 @@ def test_of_fifty_browsers_at_once_no_more_are_taken_than_can_wait(
                 assert browser.recv(1000).startswith(b"HTTP/1.1 503")
                 browsers.remove(browser)
                 refused += 1
-        assert len(list_files(tmp_path)) == KEPT_JOBS
-    wait_until(lambda: list_files(tmp_path) == [])
+        assert len(list_files(tmp_path / "kept")) == KEPT_JOBS
+    wait_until(lambda: list_files(tmp_path / "kept") == [])
     assert send_bytes(address, b"sent", name="a")["error"] == "not a video"
 
 
@@ -167,7 +162,7 @@ def test_a_body_that_comes_too_slowly_makes_room_for_others(
     with contextlib.ExitStack() as stack:
         browser = begin_to_send(address, stack)
         assert browser.recv(1000).startswith(b"HTTP/1.1 408")
-        assert list_files(tmp_path) == []
+        assert list_files(tmp_path / "kept") == []
 
 
 def test_what_a_killed_server_left_is_gone_when_the_next_one_starts(

@@ -22,7 +22,7 @@ from eval.videos.videos import Classifier
 from pipeline.backbones.encoder import Encoder
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NetSpec
-from tests.served_page import OCTETS, ask, run_server
+from tests.served_page import OCTETS, ask, list_files, run_server
 from tests.test_predict_videos import make_classifier, make_encoder, make_net
 
 HEIGHT, WIDTH = 24, 40
@@ -231,4 +231,4 @@ def test_no_frame_reaches_the_disk(address: str, tmp_path: Path) -> None:
     key = start(address)
     for frame in make_frames(3):
         assert push(address, key, frame)[0] == 200
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert list_files(tmp_path) == []
