@@ -205,6 +205,8 @@ def _evaluate(folder: Path, out: Path | None = None) -> tuple[str, Any]:
 
     out = out or folder / "scores"
     evaluation = evaluate_runs([folder / "run"], out=out, device="cpu")
+    if without := [row.state for row in evaluation.rows if not row.scores]:
+        return f"no score, {without[0]}", None
     predictions = (out / "predictions.csv").read_text()
     return "", (str(evaluation).replace(str(folder), ""), predictions)
 
