@@ -16,6 +16,9 @@ def make_optimizer(
     """The optimizer of these parameters."""
     if spec.name == "sgd":
         return torch.optim.SGD(parameters, lr=spec.lr)
+    # The others take square roots. MKL 2024's first ones may be of low precision where two threads
+    # ask for them at once (PyTorch's issue 188792): so one thread asks first.
+    torch.ones(1, dtype=parameters[0].dtype).sqrt()
     if spec.name == "adam":
         return torch.optim.Adam(parameters, lr=spec.lr)
     assert spec.decay is not None
