@@ -31,13 +31,16 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a training that was stopped goes on with, on the CPU; ValueError where it is damaged."""
+    found = path.read_bytes()  # what the disk refuses is no damage
     try:
-        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        content: dict[str, Any] = torch.load(
+            io.BytesIO(found), weights_only=True, map_location="cpu"
+        )
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.PickleError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"{path} is damaged: expected a checkpoint, found {path.stat().st_size} bytes that "
-            f"cannot be read ({reason}).\n"
+            f"{path} is damaged: expected a checkpoint, found {len(found):,} bytes that cannot be "
+            f"read ({reason}).\n"
             f"Delete {path.parent} and run the same `python -m train` again: the run is trained "
             f"from its start."
         ) from error
