@@ -14,7 +14,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.runs import RunConfig, load_net, load_run
-from tests.tiny_runs import write_split, write_store
+from tests.tiny_runs import write_overrides
 from train import loggers
 from train.checkpoints import read_checkpoint
 from train.config import compose_config
@@ -34,14 +34,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def data(tmp_path: Path) -> list[str]:
     """Overrides that train for four short epochs on a tiny store."""
-    return [
-        f"features={write_store(tmp_path / 'store')}",
-        f"split={write_split(tmp_path)}",
-        f"out={tmp_path / 'runs'}",
-        "schedule.phase_epochs=[3,1]",
-        "trainer.batch_size=5",
-        "trainer.accelerator=cpu",
-    ]
+    return write_overrides(tmp_path, phase_epochs="[3,1]")
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:

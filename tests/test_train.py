@@ -23,7 +23,7 @@ from pipeline.recurrent import fused
 from pipeline.recurrent.classifier import build_net
 from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import OptimizerSpec, ScheduleSpec, load_net, load_run
-from tests.tiny_runs import write_split, write_store
+from tests.tiny_runs import write_overrides, write_split, write_store
 from train import fit
 from train.callbacks import EpochLog
 from train.checkpoints import WholeCheckpoints, read_checkpoint
@@ -39,14 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def data(tmp_path: Path) -> list[str]:
     """Overrides that train for six short epochs on a tiny store."""
-    return [
-        f"features={write_store(tmp_path / 'store')}",
-        f"split={write_split(tmp_path)}",
-        f"out={tmp_path / 'runs'}",
-        "schedule.phase_epochs=[3,2,1]",
-        "trainer.batch_size=5",
-        "trainer.accelerator=cpu",
-    ]
+    return write_overrides(tmp_path, phase_epochs="[3,2,1]")
 
 
 def read_log(folder: Path) -> list[dict[str, str]]:

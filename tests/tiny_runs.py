@@ -98,6 +98,18 @@ def write_split(folder: Path) -> Path:
     return path
 
 
+def write_overrides(folder: Path, *, phase_epochs: str) -> list[str]:
+    """Overrides that train for a few short epochs on a tiny store, both in `folder`."""
+    return [
+        f"features={write_store(folder / 'store')}",
+        f"split={write_split(folder)}",
+        f"out={folder / 'runs'}",
+        f"schedule.phase_epochs={phase_epochs}",
+        "trainer.batch_size=5",
+        "trainer.accelerator=cpu",
+    ]
+
+
 def write_run(
     folder: Path,
     store: Path,

@@ -56,16 +56,15 @@ def _name_split(result: Result) -> str:
 
 
 def _name_features(result: Result) -> str:
-    """`googlenet, weights random, layer pool, every 2nd frame`."""
+    """`googlenet, weights random, layer pool, one frame of 2`."""
     config = result.config
     assert config is not None
     spec = config.origin.features
     if spec is None:
         return ""
-    every = "every frame" if spec.stride == 1 else f"one frame of {spec.stride}"
     weights = f"weights {Path(spec.weights).name}" if spec.weights else ""
     layer = f"layer {spec.features}" if spec.features else ""
-    return ", ".join(filter(None, (spec.backbone, weights, layer, every)))
+    return ", ".join(filter(None, (spec.backbone, weights, layer, spec.frames)))
 
 
 def _name_settings(result: Result) -> str:

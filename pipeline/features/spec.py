@@ -42,6 +42,11 @@ class FeatureSpec:
         if self.dtype not in ("float16", "float32"):
             raise ValueError(f"FeatureSpec.dtype: expected float16 or float32, found {self.dtype}.")
 
+    @property
+    def frames(self) -> str:
+        """Which frames were encoded, for people."""
+        return "every frame" if self.stride == 1 else f"one frame of {self.stride}"
+
     def differences(self, other: FeatureSpec, *, with_versions: bool = True) -> list[str]:
         """`name=mine, not theirs` for every field that differs; versions only if asked."""
         return [

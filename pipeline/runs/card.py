@@ -154,8 +154,7 @@ def _write_use(use: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 def _describe_features(spec: FeatureSpec) -> str:
     name = Path(spec.weights).name
     weights = f"{name} weights" if name else "weights that are not named"
-    frames = "every frame" if spec.stride == 1 else f"one frame of {spec.stride}"
-    return f"{spec.dim:,} numbers of {frames}, by {spec.backbone} with {weights}"
+    return f"{spec.dim:,} numbers of {spec.frames}, by {spec.backbone} with {weights}"
 
 
 def _write_net(run: Run) -> str:
