@@ -49,6 +49,9 @@ def _torch_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+NAMES = ("features", "weight_ih", "weight_hh", "bias", "h0")
+
+
 class Problem(NamedTuple):
     """A net and its input, float64."""
 
@@ -276,6 +279,60 @@ def test_not_a_number_is_never_hidden(isa: str) -> None:
         weight_hh = torch.full_like(problem.weight_hh, math.nan)
         zeros = torch.zeros_like(problem.h0)
         assert run(problem._replace(weight_hh=weight_hh, h0=zeros)).isnan().all()
+
+
+def test_zeros_of_relu_hide_no_infinite_state(isa: str) -> None:
+    # h_0 is infinite, s_1 minus infinity, so that h_1 and the gradient of s_1 are 0.
+    one = torch.ones(1, 1)
+    for batch in (1, 3):
+        weight_hh = (-one).requires_grad_()
+        features = torch.tensor([3e38, 0.0]).expand(batch, 2)[:, :, None]
+        output = fused.simple_rnn(features, None, 2 * one, weight_hh, one[0] * 0, one[0] * 0)
+        assert torch.equal(output, torch.zeros(batch, 1))
+        (gradient,) = torch.autograd.grad(output.sum(), weight_hh)
+        assert gradient.isnan().all()  # zero times infinity, as in torch
+
+
+def place_among_units_that_are_off(problem: Problem, places: Tensor, num_units: int) -> Problem:
+    """The same net with its units at `places` of `num_units`; the others never leave 0."""
+
+    def spread(tensor: Tensor, fill: float = 0.0) -> Tensor:
+        wide = tensor.new_full((*tensor.shape[:-1], num_units), fill)
+        wide[..., places] = tensor
+        return wide
+
+    return problem._replace(
+        weight_ih=spread(problem.weight_ih.T).T.contiguous(),
+        weight_hh=spread(spread(problem.weight_hh).T).T.contiguous(),
+        bias=spread(problem.bias, fill=-1.0),
+        h0=spread(problem.h0),
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 7, 20])
+@pytest.mark.parametrize("inputs", [2, 40])
+def test_units_that_are_off_change_no_bit_of_the_others(isa: str, batch: int, inputs: int) -> None:
+    small = make_problem((batch, 30, inputs, 70), seed=11)
+    places = torch.randperm(180, generator=torch.Generator().manual_seed(0))[:70].sort().values
+    large = place_among_units_that_are_off(small, places, num_units=180)
+    small, large = (cast_problem(problem, torch.float32) for problem in (small, large))
+    outputs = run(small, readout="all"), run(large, readout="all")
+    assert torch.equal(outputs[0], outputs[1][..., places])
+    weights = torch.randn(outputs[0].shape, generator=torch.Generator().manual_seed(1))
+    wide = torch.zeros_like(outputs[1])
+    wide[..., places] = weights
+    of_small, of_large = (
+        dict(zip(NAMES, torch.autograd.grad((output * weight).sum(), tensors), strict=True))
+        for output, weight, tensors in (
+            (outputs[0], weights, [getattr(small, name) for name in NAMES]),
+            (outputs[1], wide, [getattr(large, name) for name in NAMES]),
+        )
+    )
+    assert torch.equal(of_small["features"], of_large["features"])
+    assert torch.equal(of_small["weight_ih"], of_large["weight_ih"][places])
+    assert torch.equal(of_small["weight_hh"], of_large["weight_hh"][places][:, places])
+    assert torch.equal(of_small["bias"], of_large["bias"][places])
+    assert torch.equal(of_small["h0"], of_large["h0"][:, places])
 
 
 @needs_library

@@ -2,25 +2,35 @@
 #pragma once
 
 #include "chunks.h"
-#include "multiply.h"
+#include "outer.h"
 
 namespace nprnn {
 namespace NPRNN_ISA {
 
 inline int64_t recurrent_panels(bool is_narrow) { return is_narrow ? kRowVectors : kTileVectors; }
 
+// Where `rows` rows of states, or of their gradients, are not zero; all of it where that is unasked.
+template <typename T>
+Places find_nonzero(const Sizes<T>& size, const Packed<T>& packed, const Scratch<T>& scratch,
+                    int64_t rows, const T* from) {
+    if (!packed.skips_zeros) return {};
+    return find_places(from, rows, size.hidden_stride, size.hidden, scratch.lists.places,
+                       scratch.lists.counts);
+}
+
 // h_t = finish(s_t + W_hh h_{t-1}) of some rows, where `h` holds s_t = W_ih x_t + b before.
 template <typename T, typename F>
-void step_forward(const Sizes<T>& size, const Packed<T>& packed, int64_t rows, const T* before,
-                  T* h) {
+void step_forward(const Sizes<T>& size, const Packed<T>& packed, const Scratch<T>& scratch,
+                  int64_t rows, const T* before, T* h) {
     const int64_t stride = size.hidden_stride;
     const Right<T> weight = {packed.recurrent, 0, recurrent_panels(packed.is_narrow)};
     const Out<T> out = {h, stride, h, stride};
-    if (packed.skips_zeros) {
+    if (packed.skips_zeros && packed.is_narrow) {
         multiply_sparse<T, F>(size.hidden_vectors, size.hidden, before, weight, out);
     } else {
         const Left<T> left = {before, stride, 1};
-        multiply<T, F>(rows, size.hidden_vectors, size.hidden, left, weight, out);
+        const Places places = find_nonzero(size, packed, scratch, rows, before);
+        multiply<T, F>(rows, size.hidden_vectors, size.hidden, left, weight, out, places);
     }
 }
 
@@ -40,7 +50,7 @@ void forward_as(const nprnn_pass& pass, const Packed<T>& packed, const Block<T>&
                     {scratch.inputs, size.input_stride, 1}, {packed.input, 0, kTileVectors},
                     {h, stride, packed.bias, 0});
         for (int64_t t = chunk.begin; t < chunk.end; ++t) {
-            step_forward<T, F>(size, packed, chunk.rows, before, h);
+            step_forward<T, F>(size, packed, scratch, chunk.rows, before, h);
             before = h;
             h += chunk.rows * stride;
         }
@@ -73,10 +83,11 @@ void add_output_gradient(const nprnn_pass& pass, const Block<T>& block, int64_t 
     }
 }
 
-// From the gradient of h_t (in `carry`) to those of s_t (`delta`) and of h_{t-1} (`carry`).
+// From the gradient of h_t (in `scratch.carry`) to those of s_t (`delta`) and of h_{t-1} (there).
 template <typename T, typename F>
-void step_back(const Sizes<T>& size, const Packed<T>& packed, int64_t rows, const T* h, T* delta,
-               T* carry) {
+void step_back(const Sizes<T>& size, const Packed<T>& packed, const Scratch<T>& scratch,
+               int64_t rows, const T* h, T* delta) {
+    T* carry = scratch.carry;
     const int64_t stride = size.hidden_stride, lanes = Vector<T>::lanes;
     for (int64_t r = 0; r < rows; ++r) {
         for (int64_t v = 0; v < size.hidden_vectors; ++v) {
@@ -86,31 +97,46 @@ void step_back(const Sizes<T>& size, const Packed<T>& packed, int64_t rows, cons
     }
     const Right<T> weight = {packed.recurrent_back, 0, recurrent_panels(packed.is_narrow)};
     const Out<T> out = {carry, stride, nullptr, 0};
-    if (packed.skips_zeros) {
+    if (packed.skips_zeros && packed.is_narrow) {
         multiply_sparse<T>(size.hidden_vectors, size.hidden, delta, weight, out);
     } else {
         const Left<T> left = {delta, stride, 1};
-        multiply<T>(rows, size.hidden_vectors, size.hidden, left, weight, out);
+        const Places places = find_nonzero(size, packed, scratch, rows, delta);
+        multiply<T>(rows, size.hidden_vectors, size.hidden, left, weight, out, places);
     }
 }
 
+// C += A^T B of `pairs` rows of deltas A and of states or inputs B.
 template <typename T>
-void add_weight_gradients(const Sizes<T>& size, const Block<T>& block, const Chunk& chunk,
-                          const Scratch<T>& scratch, const Gradients<T>& sums) {
+void add_products_of_pairs(const Sizes<T>& size, int64_t skips_zeros, int64_t pairs,
+                           int64_t vectors, Outer<T> of, const Lists& lists) {
+    if (skips_zeros && all_finite(of.b, pairs, vectors, of.b_stride)) {
+        return add_outer_products(pairs, size.hidden, vectors, of, lists);
+    }
+    multiply<T>(size.hidden, vectors, pairs, {of.a, 1, of.a_stride},
+                {of.b, of.b_stride, kTileVectors}, {of.c, of.c_stride, of.c, of.c_stride});
+}
+
+template <typename T>
+void add_weight_gradients(const Sizes<T>& size, const Packed<T>& packed, const Block<T>& block,
+                          const Chunk& chunk, const Scratch<T>& scratch,
+                          const Gradients<T>& sums) {
     const int64_t stride = size.hidden_stride, lanes = Vector<T>::lanes;
     const int64_t pairs = (chunk.end - chunk.begin) * chunk.rows;
-    const Left<T> turned = {scratch.deltas, 1, stride};
+    const auto add = [&](int64_t num, int64_t vectors, Outer<T> of) {
+        add_products_of_pairs(size, packed.skips_zeros, num, vectors, of, scratch.lists);
+    };
     // Rows that ended at chunk.begin stand between h_{begin-1} and h_begin: the first step's
     // states then do not continue into the next step's.
     const bool continues = chunk.at - chunk.previous == chunk.rows;
     const int64_t first = continues ? pairs : chunk.rows;
-    const Out<T> hh = {sums.weight_hh, stride, sums.weight_hh, stride};
-    multiply<T>(size.hidden, size.hidden_vectors, first, turned,
-                {block.states + chunk.previous * stride, stride, kTileVectors}, hh);
+    add(first, size.hidden_vectors,
+        {scratch.deltas, block.states + chunk.previous * stride, sums.weight_hh, stride, stride,
+         stride});
     if (first < pairs) {
-        const Left<T> rest = {scratch.deltas + first * stride, 1, stride};
-        multiply<T>(size.hidden, size.hidden_vectors, pairs - first, rest,
-                    {block.states + chunk.at * stride, stride, kTileVectors}, hh);
+        add(pairs - first, size.hidden_vectors,
+            {scratch.deltas + first * stride, block.states + chunk.at * stride, sums.weight_hh,
+             stride, stride, stride});
     }
     const int64_t wide = size.input_stride;
     if (inputs_are_few<T>(size.inputs)) {
@@ -118,9 +144,8 @@ void add_weight_gradients(const Sizes<T>& size, const Block<T>& block, const Chu
                     {scratch.deltas, stride, kTileVectors},
                     {sums.weight_ih, stride, sums.weight_ih, stride});
     } else {
-        multiply<T>(size.hidden, size.input_vectors, pairs, turned,
-                    {scratch.inputs, wide, kTileVectors},
-                    {sums.weight_ih, wide, sums.weight_ih, wide});
+        add(pairs, size.input_vectors,
+            {scratch.deltas, scratch.inputs, sums.weight_ih, stride, wide, wide});
     }
     for (int64_t p = 0; p < pairs; ++p) {
         for (int64_t v = 0; v < size.hidden_vectors; ++v) {
@@ -161,10 +186,11 @@ void backward_as(const nprnn_pass& pass, const Packed<T>& packed, const Block<T>
         for (int64_t t = chunk.end - 1; t >= chunk.begin; --t) {
             const int64_t pair = (t - chunk.begin) * chunk.rows;
             if (pass.reads_all) add_output_gradient(pass, block, t, chunk.rows, scratch.carry);
-            step_back<T, F>(size, packed, chunk.rows, block.states + (chunk.at + pair) * stride,
-                            scratch.deltas + pair * stride, scratch.carry);
+            step_back<T, F>(size, packed, scratch, chunk.rows,
+                            block.states + (chunk.at + pair) * stride,
+                            scratch.deltas + pair * stride);
         }
-        add_weight_gradients(size, block, chunk, scratch, sums);
+        add_weight_gradients(size, packed, block, chunk, scratch, sums);
         if (pass.grad_features) write_feature_gradients(pass, packed, block, chunk, scratch);
     }
     if (!pass.grad_h0) return;

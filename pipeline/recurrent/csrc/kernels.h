@@ -43,7 +43,7 @@ struct Block {
 template <typename T>
 struct Packed {
     int64_t is_narrow;    // blocks of one row: panels as wide as one row's registers
-    int64_t skips_zeros;  // one row of a ReLU net: half of its units are zero
+    int64_t skips_zeros;  // a ReLU net: half of its units are zero, many in all rows of a tile
     T* input;           // W_ih transposed: D x padded(H)
     T* recurrent;       // W_hh transposed: H x padded(H)
     T* recurrent_back;  // W_hh: H x padded(H)
@@ -60,6 +60,16 @@ struct Gradients {
     T* bias;
 };
 
+// Where factors of products are not zero, found anew for each product.
+struct Lists {
+    int32_t* places;  // of each tile of rows, at most kChunkRows x H in all
+    int32_t* counts;  // of each tile, or of each unit, at most kBlockRows or H
+    int32_t* units;   // H
+    int32_t* starts;  // kChunkRows + 2
+    uint64_t* bits;   // kChunkRows x words of 64 units
+    uint64_t* mask;   // words of 64 units
+};
+
 // What one computing thread writes on the way.
 template <typename T>
 struct Scratch {
@@ -67,6 +77,7 @@ struct Scratch {
     T* deltas;       // kChunkRows x padded(H): gradient of s_t = W_ih x_t + W_hh h_{t-1} + b
     T* carry;        // kBlockRows x padded(H): gradient of h_t
     T* grad_inputs;  // kChunkRows x padded(D)
+    Lists lists;
 };
 
 // The linear readout of a block of updates, all without padding.

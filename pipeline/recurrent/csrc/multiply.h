@@ -32,14 +32,39 @@ struct Out {
     int64_t start_stride;
 };
 
+// For each tile of rows, in their order, the places along the depth where one of its rows of A is
+// not zero, ascending: the others add nothing. Null `places`: every tile sums the whole depth.
+struct Places {
+    const int32_t* places;  // of tile i: places + i * stride
+    const int32_t* counts;
+    int64_t stride;
+};
+
 // Vectors of the next panel: as equal as possible, so that no narrow one is left over.
 inline int64_t panel_width(int64_t vectors_left, int64_t most) {
     const int64_t panels = (vectors_left + most - 1) / most;
     return (vectors_left + panels - 1) / panels;
 }
 
+// sums(r, :) += A(r, k) B(k, :) for one k, with `a` and `b` at that k.
+template <typename T, int ROWS, int VECTORS>
+inline void add_products(Left<T> a, const T* b, V<T> (&sums)[ROWS][VECTORS]) {
+    constexpr int64_t lanes = Vector<T>::lanes;
+    V<T> right[VECTORS];
+#pragma GCC unroll 8
+    for (int v = 0; v < VECTORS; ++v) right[v] = load(b + v * lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+        const T left = a.from[r * a.row];
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; ++v) sums[r][v] += left * right[v];
+    }
+}
+
+// `count` places along the depth: those listed, or the first ones where `places` is null.
 template <typename T, int ROWS, int VECTORS, typename Finish>
-inline void tile(int64_t depth, Left<T> a, const T* b, int64_t b_stride, Out<T> c) {
+inline void tile(int64_t count, const int32_t* places, Left<T> a, const T* b, int64_t b_stride,
+                 Out<T> c) {
     constexpr int64_t lanes = Vector<T>::lanes;
     V<T> sums[ROWS][VECTORS];
 #pragma GCC unroll 8
@@ -49,18 +74,18 @@ inline void tile(int64_t depth, Left<T> a, const T* b, int64_t b_stride, Out<T> 
             sums[r][v] = c.start ? load(c.start + r * c.start_stride + v * lanes) : V<T>{};
         }
     }
-    for (int64_t k = 0; k < depth; ++k) {
-        V<T> right[VECTORS];
-#pragma GCC unroll 8
-        for (int v = 0; v < VECTORS; ++v) right[v] = load(b + v * lanes);
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; ++r) {
-            const T left = a.from[r * a.row];
-#pragma GCC unroll 8
-            for (int v = 0; v < VECTORS; ++v) sums[r][v] += left * right[v];
+    if (places) {
+        for (int64_t i = 0; i < count; ++i) {
+            const int64_t k = places[i];
+            const Left<T> at = {a.from + k * a.depth, a.row, a.depth};
+            add_products<T, ROWS, VECTORS>(at, b + k * b_stride, sums);
         }
-        a.from += a.depth;
-        b += b_stride;
+    } else {
+        for (int64_t k = 0; k < count; ++k) {
+            add_products<T, ROWS, VECTORS>(a, b, sums);
+            a.from += a.depth;
+            b += b_stride;
+        }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
@@ -73,28 +98,30 @@ inline void tile(int64_t depth, Left<T> a, const T* b, int64_t b_stride, Out<T> 
 
 // Tiles down one panel. The recursion turns run-time rows into a compile-time tile.
 template <typename T, int ROWS, int VECTORS, typename Finish>
-inline void one_tile(int64_t rows, int64_t depth, Left<T> a, const T* b, int64_t b_stride,
-                     Out<T> c) {
+inline void one_tile(int64_t rows, int64_t count, const int32_t* places, Left<T> a, const T* b,
+                     int64_t b_stride, Out<T> c) {
     if constexpr (ROWS > 1) {
         if (rows < ROWS) {
-            return one_tile<T, ROWS - 1, VECTORS, Finish>(rows, depth, a, b, b_stride, c);
+            return one_tile<T, ROWS - 1, VECTORS, Finish>(rows, count, places, a, b, b_stride, c);
         }
     }
-    tile<T, ROWS, VECTORS, Finish>(depth, a, b, b_stride, c);
+    tile<T, ROWS, VECTORS, Finish>(count, places, a, b, b_stride, c);
 }
 
 template <typename T, int VECTORS, typename Finish>
-void panel(int64_t width, int64_t rows, int64_t depth, Left<T> a, const T* b, int64_t b_stride,
-           Out<T> c) {
+void panel(int64_t width, int64_t rows, int64_t depth, Places sparse, Left<T> a, const T* b,
+           int64_t b_stride, Out<T> c) {
     if constexpr (VECTORS > 1) {
         if (width < VECTORS) {
-            return panel<T, VECTORS - 1, Finish>(width, rows, depth, a, b, b_stride, c);
+            return panel<T, VECTORS - 1, Finish>(width, rows, depth, sparse, a, b, b_stride, c);
         }
     }
     constexpr int most = VECTORS > kTileVectors ? 1 : kTileRows;
     while (rows > 0) {
         const int64_t now = panel_width(rows, most);
-        one_tile<T, most, VECTORS, Finish>(now, depth, a, b, b_stride, c);
+        const int64_t count = sparse.places ? *sparse.counts++ : depth;
+        one_tile<T, most, VECTORS, Finish>(now, count, sparse.places, a, b, b_stride, c);
+        if (sparse.places) sparse.places += sparse.stride;
         a.from += now * a.row;
         c.to += now * c.stride;
         if (c.start) c.start += now * c.start_stride;
@@ -103,7 +130,8 @@ void panel(int64_t width, int64_t rows, int64_t depth, Left<T> a, const T* b, in
 }
 
 template <typename T, typename Finish = Keep>
-void multiply(int64_t rows, int64_t vectors, int64_t depth, Left<T> a, Right<T> b, Out<T> c) {
+void multiply(int64_t rows, int64_t vectors, int64_t depth, Left<T> a, Right<T> b, Out<T> c,
+              Places sparse = {}) {
     constexpr int64_t lanes = Vector<T>::lanes;
     for (int64_t v = 0; v < vectors;) {
         const int64_t width = panel_width(vectors - v, b.panel_vectors);
@@ -112,12 +140,36 @@ void multiply(int64_t rows, int64_t vectors, int64_t depth, Left<T> a, Right<T> 
         const T* start = c.start ? c.start + v * lanes : nullptr;
         const Out<T> out = {c.to + v * lanes, c.stride, start, c.start_stride};
         if (b.panel_vectors > kTileVectors) {  // a single row
-            panel<T, kRowVectors, Finish>(width, rows, depth, a, from, stride, out);
+            panel<T, kRowVectors, Finish>(width, rows, depth, sparse, a, from, stride, out);
         } else {
-            panel<T, kTileVectors, Finish>(width, rows, depth, a, from, stride, out);
+            panel<T, kTileVectors, Finish>(width, rows, depth, sparse, a, from, stride, out);
         }
         v += width;
     }
+}
+
+// The places of `rows` rows of A, `stride` apart and zero up to a whole vector past `depth`, for
+// the tiles that `multiply` makes of them; into lists of `depth` numbers, and their counts.
+template <typename T>
+Places find_places(const T* a, int64_t rows, int64_t stride, int64_t depth, int32_t* lists,
+                   int32_t* counts) {
+    const Places found = {lists, counts, depth};
+    while (rows > 0) {
+        const int64_t now = panel_width(rows, kTileRows);
+        int32_t* to = lists;
+        for (int64_t first = 0; first < depth; first += 64) {
+            const int64_t whole = num_vectors<T>(depth - first) * Vector<T>::lanes;
+            const int64_t count = whole < 64 ? whole : 64;
+            uint64_t bits = 0;
+            for (int64_t r = 0; r < now; ++r) bits |= nonzero_bits(a + r * stride + first, count);
+            for (; bits; bits &= bits - 1) *to++ = int32_t(first + __builtin_ctzll(bits));
+        }
+        *counts++ = int32_t(to - lists);
+        lists += depth;
+        a += now * stride;
+        rows -= now;
+    }
+    return found;
 }
 
 // One row of `multiply` that passes over the zeros of A, about half of a ReLU net's units.

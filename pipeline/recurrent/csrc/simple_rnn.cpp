@@ -63,11 +63,18 @@ Packed<T> take_packed(const nprnn_pass& pass, bool is_forward, bool is_backward,
 // Zero times infinity is NaN: with weights that are not finite, zeros are not skipped.
 template <typename T>
 bool skips_zeros(const nprnn_pass& pass) {
-    if (pass.is_tanh || pass.batch != 1) return false;
+    if (pass.is_tanh) return false;
     const T* weight = static_cast<const T*>(pass.weight_hh);
     T zero = 0;
     for (int64_t i = 0; i < pass.hidden * pass.hidden; ++i) zero += weight[i] * 0;
     return zero == 0;
+}
+
+Lists take_lists(int64_t hidden, int64_t rows, Arena* arena) {
+    const int64_t words = (hidden + 63) / 64;
+    return {arena->take<int32_t>(rows * hidden), arena->take<int32_t>(std::max(rows, hidden)),
+            arena->take<int32_t>(hidden),        arena->take<int32_t>(rows + 2),
+            arena->take<uint64_t>(rows * words), arena->take<uint64_t>(words)};
 }
 
 template <typename T>
@@ -75,6 +82,7 @@ Scratch<T> take_scratch(const nprnn_pass& pass, bool is_backward, Arena* arena) 
     const int64_t h = padded<T>(pass.hidden), d = padded<T>(pass.inputs);
     Scratch<T> scratch = {};
     scratch.inputs = arena->take<T>(kChunkRows * d);
+    scratch.lists = take_lists(pass.hidden, is_backward ? kChunkRows : kBlockRows, arena);
     if (!is_backward) return scratch;
     scratch.deltas = arena->take<T>(kChunkRows * h);
     scratch.carry = arena->take<T>(kBlockRows * h);
