@@ -1,4 +1,4 @@
-"""The fused recurrent kernel beside torch.nn.RNN: `python -m benchmarks.kernel [--quick]`.
+"""The fused recurrent kernel beside torch's layers: `python -m benchmarks.kernel [--quick]`.
 
 One thread, but for the rows that say otherwise. The two sides take turns within a run, so that a
 busy machine slows both; the ratio is that of the fastest rounds, and the median round stands beside
@@ -35,6 +35,7 @@ class Case:
     rounds: int
     calls: int = 1  # in one turn of a side, as in training: short ones find their caches warm
     has_lengths: bool = False  # spread evenly over 30 to 330 frames, mean 180
+    cell: str = "simple"
 
 
 CASES = [
@@ -43,12 +44,42 @@ CASES = [
     Case("T=784, batch 16, D=1", 16, 784, 1, 5, rounds=12, calls=2),
     Case("T=784, batch 256, D=1", 256, 784, 1, 3, rounds=7),
     Case("clips, batch 64, D=1024", 64, 330, 1024, 3, rounds=9, has_lengths=True),
+    *(
+        Case(f"{cell}, {name}", batch, steps, inputs, target, rounds, cell=cell, **more)
+        for cell in ("lstm", "gru")
+        for name, batch, steps, inputs, target, rounds, more in (
+            ("T=784, batch 1, D=1", 1, 784, 1, 3, 9, {"calls": 2}),
+            ("T=784, batch 16, D=1", 16, 784, 1, 3, 7, {}),
+            ("clips, batch 64, D=1024", 64, 330, 1024, 2, 5, {"has_lengths": True}),
+        )
+    ),
 ]
 
 
-def weights_of(net: torch.nn.RNN) -> tuple[Tensor, Tensor, Tensor]:
+def weights_of(net: torch.nn.RNNBase) -> tuple[Tensor, Tensor, Tensor]:
     parameters = dict(net.named_parameters())
     return tuple(parameters[f"{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih"))  # type: ignore[return-value]
+
+
+def run_fused(net: torch.nn.RNNBase, features: Tensor, lengths: Tensor | None) -> Tensor:
+    """The last states by the kernel."""
+    weights = weights_of(net)
+    if isinstance(net, torch.nn.LSTM):
+        return fused.lstm(features, lengths, *weights)[0]
+    if isinstance(net, torch.nn.GRU):
+        return fused.gru(features, lengths, *weights, net.get_parameter("bias_hh_l0"))
+    return fused.simple_rnn(features, lengths, *weights)
+
+
+def make_layer(cell: str, inputs: int, seed: int) -> torch.nn.RNNBase:
+    """An np-rnn, or torch's own lstm or gru, at the start of its training."""
+    if cell == "simple":
+        return make_net(inputs, seed)
+    torch.manual_seed(seed)
+    kind = torch.nn.LSTM if cell == "lstm" else torch.nn.GRU
+    layer = kind(inputs, HIDDEN, batch_first=True)
+    layer.get_parameter("bias_hh_l0").requires_grad_(False)
+    return layer
 
 
 def make_net(inputs: int, seed: int) -> torch.nn.RNN:
@@ -72,10 +103,10 @@ def make_sides(case: Case) -> dict[str, Callable[[], Tensor]]:
     if case.has_lengths:
         places = torch.randperm(case.batch, generator=generator)
         lengths = torch.linspace(30, case.steps, case.batch).round().long()[places]
-    net = make_net(case.inputs, seed=2)
+    net = make_layer(case.cell, case.inputs, seed=2)
 
     def ours() -> Tensor:
-        return fused.simple_rnn(features, lengths, *weights_of(net))
+        return run_fused(net, features, lengths)
 
     def padded() -> Tensor:
         outputs = net(features)[0]
@@ -84,7 +115,8 @@ def make_sides(case: Case) -> dict[str, Callable[[], Tensor]]:
 
     def packed() -> Tensor:
         batch = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)  # type: ignore[arg-type]
-        return cast(Tensor, net(batch)[1][0])
+        last = net(batch)[1]
+        return cast(Tensor, (last[0] if case.cell == "lstm" else last)[0])
 
     sides = {"fused": ours, "torch": padded}
     return sides | ({"torch packed": packed} if case.has_lengths else {})
@@ -197,7 +229,7 @@ def main() -> None:
         comparisons += [
             time_threads(case, 2 if options.quick else case.rounds, threads)
             for case in CASES
-            if case.batch > 1
+            if case.batch > 1 and case.cell == "simple"
         ]
     write_report("kernel", comparisons, options, machine=machine)
 

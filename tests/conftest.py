@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.recurrent import fused
 from tests.browsing import DESK, Launch, Seen, Served, open_address, start_launcher
 
 # Two cores are few: threads that wait for each other are slower than none.
@@ -31,6 +32,15 @@ def data_root() -> Path:
     if not (folder / "INDEX.md").is_file():
         pytest.skip(f"real data not found at {folder}: set NPRNN_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(params=fused.ISAS)
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each instruction set of the kernel, in use for the test."""
+    if request.param not in (fused.available_isas() if fused.is_available() else ()):
+        pytest.skip(f"this processor or build has no {request.param}")
+    monkeypatch.setenv("NPRNN_ISA", request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -34,14 +34,6 @@ def _library() -> None:
 needs_library = pytest.mark.usefixtures("_library")
 
 
-@pytest.fixture(params=fused.ISAS)
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _library: None) -> str:
-    if request.param not in fused.available_isas():
-        pytest.skip(f"this processor or build has no {request.param}")
-    monkeypatch.setenv("NPRNN_ISA", request.param)
-    return str(request.param)
-
-
 @pytest.fixture
 def _torch_threads() -> Iterator[None]:
     before = torch.get_num_threads()

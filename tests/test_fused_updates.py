@@ -25,28 +25,35 @@ CHOICES: list[dict[str, Any]] = [
         "reduction": "sum",
         "clip_by": "norm",
         "clip": 0.5,
-        "nonlinearity": "relu",
+        "cell": "relu",
     },
     {
         "loss": "squared_error",
         "reduction": "mean",
         "clip_by": "value",
         "clip": 0.02,
-        "nonlinearity": "tanh",
+        "cell": "tanh",
     },
     {
         "loss": "cross_entropy",
         "reduction": "sum",
         "clip_by": "value",
         "clip": 0.01,
-        "nonlinearity": "relu",
+        "cell": "relu",
     },
     {
         "loss": "cross_entropy",
         "reduction": "mean",
         "clip_by": "norm",
         "clip": math.inf,
-        "nonlinearity": "relu",
+        "cell": "relu",
+    },
+    {
+        "loss": "cross_entropy",
+        "reduction": "sum",
+        "clip_by": "norm",
+        "clip": 0.5,
+        "cell": "lstm",
     },
 ]
 
@@ -62,15 +69,10 @@ class Expected(NamedTuple):
     gradient_norms: Tensor
 
 
-@pytest.fixture(params=fused.ISAS)
-def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param not in (fused.available_isas() if fused.is_available() else ()):
-        pytest.skip(f"this processor or build has no {request.param}")
-    monkeypatch.setenv("NPRNN_ISA", request.param)
-    return str(request.param)
-
-
-def make_weights(inputs: int, outputs: int, dtype: torch.dtype) -> fused.NetWeights:
+def make_weights(
+    inputs: int, outputs: int, dtype: torch.dtype, *, cell: str = "relu"
+) -> fused.NetWeights:
+    sums = 4 * HIDDEN if cell == "lstm" else HIDDEN
     generator = torch.Generator().manual_seed(11)
 
     def normal(*shape: int) -> Tensor:
@@ -78,9 +80,9 @@ def make_weights(inputs: int, outputs: int, dtype: torch.dtype) -> fused.NetWeig
         return (values / math.sqrt(shape[-1])).to(dtype)
 
     return fused.NetWeights(
-        normal(HIDDEN, inputs),
-        normal(HIDDEN, HIDDEN),
-        normal(HIDDEN),
+        normal(sums, inputs),
+        normal(sums, HIDDEN),
+        normal(sums),
         normal(outputs, HIDDEN),
         normal(outputs),
     )
@@ -111,14 +113,16 @@ def find_differences(
 
 def outputs_of(parameters: list[torch.nn.Parameter], sequences: Tensor, kind: str) -> Tensor:
     weight_ih, weight_hh, bias, weight_out, bias_out = parameters
-    net = torch.nn.RNN(sequences.shape[-1], HIDDEN, nonlinearity=kind, batch_first=True)
+    net: torch.nn.RNNBase = torch.nn.LSTM(sequences.shape[-1], HIDDEN, batch_first=True)
+    if kind != "lstm":
+        net = torch.nn.RNN(sequences.shape[-1], HIDDEN, nonlinearity=kind, batch_first=True)
     weights = {
         "weight_ih_l0": weight_ih,
         "weight_hh_l0": weight_hh,
         "bias_ih_l0": bias,
         "bias_hh_l0": torch.zeros_like(bias),
     }
-    last = torch.func.functional_call(net.double(), weights, (sequences,))[1][0]
+    last = torch.func.functional_call(net.double(), weights, (sequences,))[0][:, -1]
     return torch.as_tensor(last @ weight_out.T + bias_out)
 
 
@@ -129,7 +133,7 @@ def update_one_at_a_time(
     optimizer = torch.optim.SGD(parameters, lr=choices["learning_rate"])
     losses, gradient_norms = [], []
     for sequences, target in zip(features, targets, strict=True):
-        outputs = outputs_of(parameters, sequences, choices["nonlinearity"])
+        outputs = outputs_of(parameters, sequences, choices["cell"])
         loss_of = F.cross_entropy if choices["loss"] == "cross_entropy" else F.mse_loss
         loss = loss_of(outputs, target, reduction=choices["reduction"])
         optimizer.zero_grad()
@@ -160,7 +164,7 @@ def update_in_a_block(
     features: Tensor, targets: Tensor, *, dtype: torch.dtype, **choices: Any
 ) -> tuple[fused.NetWeights, fused.Updates]:
     """The weights and the reports of the kernel."""
-    before = make_weights(features.shape[-1], 4, torch.float64)
+    before = make_weights(features.shape[-1], 4, torch.float64, cell=choices["cell"])
     weights = fused.NetWeights(*(tensor.to(dtype, copy=True) for tensor in vars(before).values()))
     ours = targets.to(dtype) if targets.is_floating_point() else targets
     return weights, fused.sgd_updates(features.to(dtype), ours, weights=weights, **choices)
@@ -174,7 +178,7 @@ def test_a_block_of_updates_leaves_the_weights_of_one_at_a_time(
 ) -> None:
     block = make_block(choices["loss"], batch=batch, inputs=inputs)
     choices = choices | {"learning_rate": 0.01}
-    before = make_weights(inputs, 4, torch.float64)
+    before = make_weights(inputs, 4, torch.float64, cell=choices["cell"])
     expected = update_one_at_a_time(*block, before, **choices)
     found = update_in_a_block(*block, dtype=dtype, **choices)
     assert find_differences(*found, expected) == {}
@@ -204,7 +208,7 @@ def test_one_percent_off_anywhere_is_told_apart_from_rounding(
     choices = choices | {"learning_rate": 0.01}
     features, targets = make_block(choices["loss"], batch=21, inputs=40)
     found = update_in_a_block(features, targets, dtype=dtype, **choices)
-    before = make_weights(40, 4, torch.float64)
+    before = make_weights(40, 4, torch.float64, cell=choices["cell"])
     if wrong in choices:
         choices = choices | {wrong: 1.01 * choices[wrong]}
     off = {name: 1.01 if name == wrong else 1 for name in ("features", "targets", *WEIGHTS)}
@@ -250,5 +254,9 @@ def test_updates_that_do_not_fit_are_refused(isa: str) -> None:
         fused.sgd_updates(torch.rand(1, 1, 2, 5), torch.ones(1, 1, 3), **choices)
     with pytest.raises(ValueError, match="clip is 0"):
         fused.sgd_updates(features, torch.ones(1, 1, 3), clip=0, **choices)
+    with pytest.raises(
+        ValueError, match=r"weight_hh is \(30, 30\), which is not that of cell lstm"
+    ):
+        fused.sgd_updates(features, torch.ones(1, 1, 3), cell="lstm", **choices)
     with pytest.raises(ValueError, match="weight_hh is not contiguous"):
         fused.NetWeights(**(vars(weights) | {"weight_hh": weights.weight_hh.T}))

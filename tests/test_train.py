@@ -277,6 +277,7 @@ def test_a_diverging_run_ends_with_the_step_and_advice_and_has_no_weights(
     "overrides",
     [
         ["+experiment=addition", "trainer.batch_size=1", "optimizer.lr=1e-2"],
+        ["+experiment=addition", "model=lstm", "trainer.batch_size=2", "optimizer.lr=1e-2"],
         ["+experiment=multiplication", "trainer.batch_size=16", "optimizer.clip_by=value"],
         ["+experiment=digits", "model=np-rnn", "optimizer=sgd", "optimizer.lr=1e-3",
          "model.dropout=0", "model.readout=last", "trainer.batch_size=7", "budget=0.02"],

@@ -19,6 +19,7 @@ from train.specs import ComputeSpec
 
 # Sequences in a block: enough that what is paid once a block does not count.
 _SEQUENCES_PER_BLOCK = 512
+_CELLS = ("simple", "lstm")
 
 
 def choose_updates_per_step(
@@ -57,7 +58,7 @@ def find_obstacle(
     spec = net.spec
     obstacles = {
         f"the optimizer is {optimizer.name}, not sgd": optimizer.name != "sgd",
-        f"{spec.name} is not a simple recurrent net": spec.kind.cell != "simple",
+        f"{spec.name} is neither a simple net nor an lstm": spec.kind.cell not in _CELLS,
         f"the recurrent matrix of {spec.name} is kept {spec.kind.kept}": spec.kind.kept != "",
         f"readout is {spec.readout}, not last": spec.readout != "last",
         "dropout is not 0": spec.dropped_share > 0,
@@ -100,7 +101,7 @@ def make_updates(
         clip_by=optimizer.clip_by or "norm",
         loss="cross_entropy" if kind == CLASSIFICATION else "squared_error",
         reduction=loss_over_batch,
-        nonlinearity=net.spec.kind.nonlinearity,
+        cell="lstm" if net.spec.kind.cell == "lstm" else net.spec.kind.nonlinearity,
     )  # fmt: skip
     losses = updates.losses / (size if loss_over_batch == "sum" else 1)
     return losses, updates.gradient_norms

@@ -1,4 +1,4 @@
-"""The simple recurrent net as one call of a C++ library, on the CPU.
+"""Recurrent layers as one call of a C++ library, on the CPU.
 
 The library is optional: without it `is_available` is False, `unavailable_reason` says why, the
 log says so once, and the layers use torch.
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from pipeline.choices import check_choice
 from pipeline.recurrent import library
 from pipeline.recurrent.library import (
+    CELLS,
     ISAS,
     SUFFIXES,
     available_isas,
@@ -30,8 +31,10 @@ __all__ = [
     "NetWeights",
     "Updates",
     "available_isas",
+    "gru",
     "is_available",
     "isa",
+    "lstm",
     "sgd_updates",
     "simple_rnn",
     "unavailable_reason",
@@ -61,55 +64,74 @@ def _check_float(features: Tensor, ndim: int) -> None:
         )
 
 
-class _SimpleRnn(torch.autograd.Function):
+class _Recurrence(torch.autograd.Function):
+    """Output and, of an lstm, c after each sequence's last step (B, H); of other cells None."""
+
     @staticmethod
-    def forward(ctx: Any, *args: Any) -> Tensor:
-        features, lengths, weight_ih, weight_hh, bias, h0, is_tanh, reads_all = args
+    def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor | None]:
+        features, lengths, weight_ih, weight_hh, bias, h0, c0, cell, reads_all = args
         batch, steps, inputs = features.shape
-        hidden = weight_hh.shape[0]
+        hidden = weight_hh.shape[1]
         total = batch * steps if lengths is None else int(lengths.sum())
-        padded = library.padded_length(hidden, features.element_size())
-        states = features.new_empty((batch + total, padded))
+        row = library.row_length(cell, hidden, features.element_size())
+        states = features.new_empty((batch + total, row))
         shape = (batch, steps, hidden) if reads_all else (batch, hidden)
         output: Tensor = features.new_empty(shape)
+        last_cell = features.new_empty((batch, hidden)) if cell == "lstm" else None
         ctx.numbers = {
-            "is_tanh": is_tanh,
+            "cell": CELLS.index(cell),
             "reads_all": reads_all,
             "batch": batch,
             "steps": steps,
             "inputs": inputs,
             "hidden": hidden,
-            "h0_stride": 0 if h0 is None or h0.ndim == 1 else hidden,
+            "h0_stride": hidden if any(s is not None and s.ndim == 2 for s in (h0, c0)) else 0,
         }
-        ctx.save_for_backward(features, lengths, weight_ih, weight_hh, bias, h0, states)
-        _run_pass("forward", ctx.numbers, (*args[:6], states), output=output)
-        return output
+        ctx.save_for_backward(features, lengths, weight_ih, weight_hh, bias, h0, c0, states)
+        ctx.set_materialize_grads(False)
+        tensors = (*args[:7], states)
+        _run_pass("forward", ctx.numbers, tensors, output=output, last_cell=last_cell)
+        return output, last_cell
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, grad_output: Tensor | None, grad_last_cell: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
-        features, _, weight_ih, weight_hh, bias, h0, _ = tensors
+        features, _, weight_ih, weight_hh, bias, h0, c0, _ = tensors
+        batch, steps, hidden = len(features), features.shape[1], weight_hh.shape[1]
+        if grad_output is None:
+            shape = (batch, steps, hidden) if ctx.numbers["reads_all"] else (batch, hidden)
+            grad_output = features.new_zeros(shape)
+        if grad_last_cell is not None:
+            grad_last_cell = grad_last_cell.contiguous()
         wants = ctx.needs_input_grad
+        of_start = [bias.new_empty((batch, hidden)) if wanted else None for wanted in wants[5:7]]
         grads = {
             "grad_features": torch.zeros_like(features) if wants[0] else None,
             "grad_weight_ih": torch.empty_like(weight_ih),
             "grad_weight_hh": torch.empty_like(weight_hh),
             "grad_bias": torch.empty_like(bias),
-            "grad_h0": bias.new_empty((len(features), len(bias))) if wants[5] else None,
+            "grad_h0": of_start[0],
+            "grad_c0": of_start[1],
         }
-        _run_pass("backward", ctx.numbers, tensors, grad_output=grad_output.contiguous(), **grads)
-        grad_h0 = grads["grad_h0"]
-        if grad_h0 is not None and h0.ndim == 1:
-            grad_h0 = grad_h0.sum(0)
+        _run_pass(
+            "backward", ctx.numbers, tensors, grad_output=grad_output.contiguous(),
+            grad_last_cell=grad_last_cell, **grads,
+        )  # fmt: skip
+        starts = [
+            grad.sum(0) if grad is not None and start.ndim == 1 else grad
+            for grad, start in zip(of_start, (h0, c0), strict=True)
+        ]
         parameters = (grads["grad_weight_ih"], grads["grad_weight_hh"], grads["grad_bias"])
-        return (grads["grad_features"], None, *parameters, grad_h0, None, None)
+        return (grads["grad_features"], None, *parameters, *starts, None, None)
 
 
 def _run_pass(
     name: str, numbers: dict[str, int], tensors: tuple[Tensor | None, ...], **more: Tensor | None
 ) -> None:
-    names = ("lengths", "weight_ih", "weight_hh", "bias", "h0", "states")
+    names = ("lengths", "weight_ih", "weight_hh", "bias", "h0", "c0", "states")
     features, rest = cast(Tensor, tensors[0]), tensors[1:]
     pointers = dict(zip(names, rest, strict=True), features=features, **more)
     struct = library.Pass(
@@ -147,41 +169,117 @@ def simple_rnn(
     Steps past a length are not computed. Differentiable once, in all tensors but lengths.
     Equal inputs give equal bits on any number of threads; subnormal numbers count as zero.
     """
-    _check_float(features, 3)
     check_choice("nonlinearity", nonlinearity, ("relu", "tanh"))
+    weights = (weight_ih, weight_hh, bias)
+    return _run_cell(nonlinearity, features, lengths, weights, (h0, None), readout)[0]
+
+
+def lstm(
+    features: Tensor,
+    lengths: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias: Tensor,
+    h0: Tensor | None = None,
+    c0: Tensor | None = None,
+    *,
+    readout: Readout = "last",
+) -> tuple[Tensor, Tensor]:
+    """States h of an LSTM, as `simple_rnn` gives them, and c (B, H) after each last real step.
+
+    Weights (4H, D), (4H, H) and bias (4H,) with torch.nn.LSTM's order of gates.
+    """
+    weights = (weight_ih, weight_hh, bias)
+    output, cell = _run_cell("lstm", features, lengths, weights, (h0, c0), readout)
+    assert cell is not None
+    return output, cell
+
+
+def gru(
+    features: Tensor,
+    lengths: Tensor | None,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    h0: Tensor | None = None,
+    *,
+    readout: Readout = "last",
+) -> Tensor:
+    """States of a GRU, as `simple_rnn` gives them.
+
+    Weights (3H, D), (3H, H) and biases (3H,) with torch.nn.GRU's order of gates.
+    """
+    hidden = weight_hh.shape[-1]
+    _check("weight_ih", weight_ih, (3 * hidden, features.shape[-1]), features.dtype)
+    _check("weight_hh", weight_hh, (3 * hidden, hidden), features.dtype)
+    for name, bias in (("bias_ih", bias_ih), ("bias_hh", bias_hh)):
+        _check(name, bias, (3 * hidden,), features.dtype)
+    # The kernel sums four gates alike: the new state's part of the state is one of its own.
+    of_gates, of_new = (slice(None, 2 * hidden), slice(2 * hidden, None))
+    wide_ih = torch.cat([weight_ih, torch.zeros_like(weight_ih[of_new])])
+    wide_hh = torch.cat(
+        [weight_hh[of_gates], torch.zeros_like(weight_hh[of_new]), weight_hh[of_new]]
+    )
+    bias = torch.cat([bias_ih[of_gates] + bias_hh[of_gates], bias_ih[of_new], bias_hh[of_new]])
+    weights = (wide_ih, wide_hh, bias)
+    return _run_cell("gru", features, lengths, weights, (h0, None), readout)[0]
+
+
+def _num_sums(cell: str, hidden: int) -> int:
+    return hidden if cell in ("relu", "tanh") else 4 * hidden
+
+
+def _run_cell(
+    cell: str,
+    features: Tensor,
+    lengths: Tensor | None,
+    weights: tuple[Tensor, Tensor, Tensor],
+    starts: tuple[Tensor | None, Tensor | None],
+    readout: Readout,
+) -> tuple[Tensor, Tensor | None]:
+    _check_float(features, 3)
     check_choice("readout", readout, ("last", "all"))
     batch, steps, inputs = features.shape
-    hidden, dtype = weight_hh.shape[0], features.dtype
+    weight_ih, weight_hh, bias = weights
+    hidden, dtype = weight_hh.shape[-1], features.dtype
+    num_sums = _num_sums(cell, hidden)
     _check("features", features, (batch, steps, inputs), dtype)
-    _check("weight_ih", weight_ih, (hidden, inputs), dtype)
-    _check("weight_hh", weight_hh, (hidden, hidden), dtype)
-    _check("bias", bias, (hidden,), dtype)
-    if h0 is not None:
-        _check("h0", h0, (hidden,) if h0.ndim == 1 else (batch, hidden), dtype)
-        h0 = h0.contiguous()
+    _check("weight_ih", weight_ih, (num_sums, inputs), dtype)
+    _check("weight_hh", weight_hh, (num_sums, hidden), dtype)
+    _check("bias", bias, (num_sums,), dtype)
+    given = [start for start in starts if start is not None]
+    for name, start in zip(("h0", "c0"), starts, strict=True):
+        if start is not None:
+            _check(name, start, (hidden,) if given[0].ndim == 1 else (batch, hidden), dtype)
     if lengths is not None:
         lengths = _checked_lengths(lengths, batch, steps)
-    weights = (weight_ih.contiguous(), weight_hh.contiguous(), bias.contiguous())
-    tensors = (features.contiguous(), lengths, *weights, h0)
-    return cast(Tensor, _SimpleRnn.apply(*tensors, nonlinearity == "tanh", readout == "all"))
+    own = (start if start is None else start.contiguous() for start in starts)
+    tensors = (features.contiguous(), lengths, *(w.contiguous() for w in weights), *own)
+    return cast(
+        "tuple[Tensor, Tensor | None]", _Recurrence.apply(*tensors, cell, readout == "all")
+    )
 
 
 @dataclass(frozen=True)
 class NetWeights:
-    """The parameters of a simple recurrent net with a linear readout of its last state."""
+    """The parameters of a recurrent net with a linear readout of its last state.
 
-    weight_ih: Tensor  # (H, D)
-    weight_hh: Tensor  # (H, H)
-    bias: Tensor  # (H,)
+    S is H for a simple net, 4H for an lstm.
+    """
+
+    weight_ih: Tensor  # (S, D)
+    weight_hh: Tensor  # (S, H)
+    bias: Tensor  # (S,)
     weight_out: Tensor  # (C, H)
     bias_out: Tensor  # (C,)
 
     def __post_init__(self) -> None:
-        hidden, outputs, dtype = len(self.bias), len(self.bias_out), self.bias.dtype
-        inputs = self.weight_ih.shape[-1]
-        _check("weight_ih", self.weight_ih, (hidden, inputs), dtype)
-        _check("weight_hh", self.weight_hh, (hidden, hidden), dtype)
-        _check("bias", self.bias, (hidden,), dtype)
+        sums, outputs, dtype = len(self.bias), len(self.bias_out), self.bias.dtype
+        inputs, hidden = self.weight_ih.shape[-1], self.weight_hh.shape[-1]
+        _check("weight_ih", self.weight_ih, (sums, inputs), dtype)
+        _check("weight_hh", self.weight_hh, (sums, hidden), dtype)
+        _check("bias", self.bias, (sums,), dtype)
         _check("weight_out", self.weight_out, (outputs, hidden), dtype)
         _check("bias_out", self.bias_out, (outputs,), dtype)
         for name, tensor in vars(self).items():
@@ -196,13 +294,18 @@ class Updates(NamedTuple):
     gradient_norms: Tensor  # before clipping
 
 
-def _check_updates(features: Tensor, targets: Tensor, weights: NetWeights, loss: str) -> None:
+def _check_updates(
+    features: Tensor, targets: Tensor, weights: NetWeights, *, cell: str, loss: str
+) -> None:
     _check_float(features, 4)
     num_updates, batch, _, inputs = features.shape
     outputs = len(weights.bias_out)
     _check("features", features, tuple(features.shape), weights.bias.dtype)
     if weights.weight_ih.shape[1] != inputs:
         raise ValueError(f"weight_ih is for {weights.weight_ih.shape[1]} inputs, not {inputs}")
+    sums, hidden = weights.weight_hh.shape
+    if sums != _num_sums(cell, hidden):
+        raise ValueError(f"weight_hh is {(sums, hidden)}, which is not that of cell {cell}")
     if loss == "cross_entropy":
         _check("targets", targets, (num_updates, batch), torch.int64)
         smallest, largest = (int(bound) for bound in targets.aminmax())
@@ -222,7 +325,7 @@ def sgd_updates(
     clip_by: Literal["norm", "value"] = "norm",
     loss: Literal["squared_error", "cross_entropy"] = "squared_error",
     reduction: Literal["sum", "mean"] = "sum",
-    nonlinearity: Nonlinearity = "relu",
+    cell: Literal["relu", "tanh", "lstm"] = "relu",
 ) -> Updates:
     """Losses of K consecutive updates by plain SGD, and their gradients' norms.
 
@@ -233,24 +336,24 @@ def sgd_updates(
     loss that is infinite or NaN the block ends, with the weights as that loss saw them.
     One thread; a block cannot be interrupted, so keep it under a second.
     """
-    _check_updates(features, targets, weights, loss)
+    check_choice("cell", cell, ("relu", "tanh", "lstm"))
+    _check_updates(features, targets, weights, cell=cell, loss=loss)
     num_updates, batch, steps, inputs = features.shape
     check_choice("clip_by", clip_by, ("norm", "value"))
     check_choice("loss", loss, ("squared_error", "cross_entropy"))
     check_choice("reduction", reduction, ("sum", "mean"))
-    check_choice("nonlinearity", nonlinearity, ("relu", "tanh"))
     if not clip > 0:
         raise ValueError(f"clip is {clip}, but must be above 0 (inf: no clipping)")
     features, targets = features.contiguous(), targets.contiguous()
     updates = Updates(*torch.empty((2, num_updates), dtype=torch.float64))
     struct = library.BlockOfUpdates(
         isa=ISAS.index(isa()),
-        is_tanh=nonlinearity == "tanh",
+        cell=CELLS.index(cell),
         num_updates=num_updates,
         batch=batch,
         steps=steps,
         inputs=inputs,
-        hidden=len(weights.bias),
+        hidden=weights.weight_hh.shape[1],
         outputs=len(weights.bias_out),
         is_classification=loss == "cross_entropy",
         is_mean=reduction == "mean",

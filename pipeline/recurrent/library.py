@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 LIBRARY_NAME = "libsimple_rnn.so"
+CELLS = ("relu", "tanh", "lstm", "gru")  # in the order of enum nprnn_cell
 ISAS = ("portable", "avx2", "avx512")  # in the order of enum nprnn_isa
 SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
 _ERRORS = {1: "out of memory", 2: "the library refused its arguments"}
@@ -32,13 +33,13 @@ def _struct(name: str, fields: str, *, doubles: str = "", pointers: str) -> type
 
 Pass = _struct(
     "Pass",
-    "isa is_tanh reads_all num_threads h0_stride batch steps inputs hidden",
-    pointers="lengths features weight_ih weight_hh bias h0 states output grad_output"
-    " grad_features grad_weight_ih grad_weight_hh grad_bias grad_h0",
+    "isa cell reads_all num_threads h0_stride batch steps inputs hidden",
+    pointers="lengths features weight_ih weight_hh bias h0 c0 states output last_cell grad_output"
+    " grad_last_cell grad_features grad_weight_ih grad_weight_hh grad_bias grad_h0 grad_c0",
 )
 BlockOfUpdates = _struct(
     "BlockOfUpdates",
-    "isa is_tanh num_updates batch steps inputs hidden outputs is_classification is_mean"
+    "isa cell num_updates batch steps inputs hidden outputs is_classification is_mean"
     " clips_values",
     doubles="learning_rate clip",
     pointers="features targets weight_ih weight_hh bias weight_out bias_out losses gradient_norms",
@@ -48,7 +49,7 @@ BlockOfUpdates = _struct(
 _KINDS = {ctypes.c_int64: "i", ctypes.c_double: "d", ctypes.c_void_p: "p"}
 # kMeaning of csrc/layout.h: bumped there and here when a function's arguments or a field's meaning
 # change. Names, order and types need no hand: they are in the digest.
-_MEANING = 1
+_MEANING = 2
 
 
 def digest_layout(
@@ -98,7 +99,7 @@ def load() -> ctypes.CDLL | str:
 
 
 def is_available() -> bool:
-    """Whether `simple_rnn` and `sgd_updates` can be called."""
+    """Whether the functions of `fused.py` can be called."""
     return not isinstance(load(), str)
 
 
@@ -131,8 +132,10 @@ def isa() -> str:
 
 
 @functools.cache
-def padded_length(hidden: int, item_bytes: int) -> int:
-    return int(_library().nprnn_padded(ctypes.c_int64(hidden), ctypes.c_int64(item_bytes)))
+def row_length(cell: str, hidden: int, item_bytes: int) -> int:
+    """The numbers that a pass keeps of each step."""
+    sizes = map(ctypes.c_int64, (CELLS.index(cell), hidden, item_bytes))
+    return int(_library().nprnn_row_length(*sizes))
 
 
 def call(name: str, dtype: torch.dtype, struct: ctypes.Structure) -> None:

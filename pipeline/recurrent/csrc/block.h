@@ -39,7 +39,7 @@ void forward_as(const nprnn_pass& pass, const Packed<T>& packed, const Block<T>&
                 const Scratch<T>& scratch) {
     const Sizes<T> size(pass);
     const int64_t stride = size.hidden_stride;
-    start_states(pass, block);
+    start_states(pass, block, pass.h0, block.states);
     Chunk chunk = {0, 0, block.rows, block.rows, 0};
     while (chunk.end < block.lengths[0]) {
         chunk = next_chunk(block, chunk);
@@ -111,9 +111,9 @@ template <typename T>
 void add_products_of_pairs(const Sizes<T>& size, int64_t skips_zeros, int64_t pairs,
                            int64_t vectors, Outer<T> of, const Lists& lists) {
     if (skips_zeros && all_finite(of.b, pairs, vectors, of.b_stride)) {
-        return add_outer_products(pairs, size.hidden, vectors, of, lists);
+        return add_outer_products(pairs, size.sums, vectors, of, lists);
     }
-    multiply<T>(size.hidden, vectors, pairs, {of.a, 1, of.a_stride},
+    multiply<T>(size.sums, vectors, pairs, {of.a, 1, of.a_stride},
                 {of.b, of.b_stride, kTileVectors}, {of.c, of.c_stride, of.c, of.c_stride});
 }
 
@@ -121,7 +121,8 @@ template <typename T>
 void add_weight_gradients(const Sizes<T>& size, const Packed<T>& packed, const Block<T>& block,
                           const Chunk& chunk, const Scratch<T>& scratch,
                           const Gradients<T>& sums) {
-    const int64_t stride = size.hidden_stride, lanes = Vector<T>::lanes;
+    const int64_t stride = size.hidden_stride, delta_stride = size.sums_stride;
+    const int64_t lanes = Vector<T>::lanes;
     const int64_t pairs = (chunk.end - chunk.begin) * chunk.rows;
     const auto add = [&](int64_t num, int64_t vectors, Outer<T> of) {
         add_products_of_pairs(size, packed.skips_zeros, num, vectors, of, scratch.lists);
@@ -131,26 +132,26 @@ void add_weight_gradients(const Sizes<T>& size, const Packed<T>& packed, const B
     const bool continues = chunk.at - chunk.previous == chunk.rows;
     const int64_t first = continues ? pairs : chunk.rows;
     add(first, size.hidden_vectors,
-        {scratch.deltas, block.states + chunk.previous * stride, sums.weight_hh, stride, stride,
-         stride});
+        {scratch.deltas, block.states + chunk.previous * stride, sums.weight_hh, delta_stride,
+         stride, stride});
     if (first < pairs) {
         add(pairs - first, size.hidden_vectors,
-            {scratch.deltas + first * stride, block.states + chunk.at * stride, sums.weight_hh,
-             stride, stride, stride});
+            {scratch.deltas + first * delta_stride, block.states + chunk.at * stride,
+             sums.weight_hh, delta_stride, stride, stride});
     }
     const int64_t wide = size.input_stride;
     if (inputs_are_few<T>(size.inputs)) {
-        multiply<T>(size.inputs, size.hidden_vectors, pairs, {scratch.inputs, 1, wide},
-                    {scratch.deltas, stride, kTileVectors},
-                    {sums.weight_ih, stride, sums.weight_ih, stride});
+        multiply<T>(size.inputs, size.sums_vectors, pairs, {scratch.inputs, 1, wide},
+                    {scratch.deltas, delta_stride, kTileVectors},
+                    {sums.weight_ih, delta_stride, sums.weight_ih, delta_stride});
     } else {
         add(pairs, size.input_vectors,
-            {scratch.deltas, scratch.inputs, sums.weight_ih, stride, wide, wide});
+            {scratch.deltas, scratch.inputs, sums.weight_ih, delta_stride, wide, wide});
     }
     for (int64_t p = 0; p < pairs; ++p) {
-        for (int64_t v = 0; v < size.hidden_vectors; ++v) {
+        for (int64_t v = 0; v < size.sums_vectors; ++v) {
             T* bias = sums.bias + v * lanes;
-            store(bias, load(bias) + load(scratch.deltas + p * stride + v * lanes));
+            store(bias, load(bias) + load(scratch.deltas + p * delta_stride + v * lanes));
         }
     }
 }
@@ -161,14 +162,23 @@ void write_feature_gradients(const nprnn_pass& pass, const Packed<T>& packed,
                              const Scratch<T>& scratch) {
     const Sizes<T> size(pass);
     T* grad = static_cast<T*>(pass.grad_features);
-    multiply<T>((chunk.end - chunk.begin) * chunk.rows, size.input_vectors, size.hidden,
-                {scratch.deltas, size.hidden_stride, 1}, {packed.input_back, 0, kTileVectors},
+    multiply<T>((chunk.end - chunk.begin) * chunk.rows, size.input_vectors, size.sums,
+                {scratch.deltas, size.sums_stride, 1}, {packed.input_back, 0, kTileVectors},
                 {scratch.grad_inputs, size.input_stride, nullptr, 0});
     const T* from = scratch.grad_inputs;
     for (int64_t t = chunk.begin; t < chunk.end; ++t) {
         for (int64_t r = 0; r < chunk.rows; ++r, from += size.input_stride) {
             copy(from, size.inputs, grad + (block.order[r] * size.steps + t) * size.inputs);
         }
+    }
+}
+
+template <typename T>
+void write_start_gradient(const Sizes<T>& size, const Block<T>& block, const T* carry, void* grad) {
+    if (!grad) return;
+    for (int64_t r = 0; r < block.rows; ++r) {
+        copy(carry + r * size.hidden_stride, size.hidden,
+             static_cast<T*>(grad) + block.order[r] * size.hidden);
     }
 }
 
@@ -193,41 +203,23 @@ void backward_as(const nprnn_pass& pass, const Packed<T>& packed, const Block<T>
         add_weight_gradients(size, packed, block, chunk, scratch, sums);
         if (pass.grad_features) write_feature_gradients(pass, packed, block, chunk, scratch);
     }
-    if (!pass.grad_h0) return;
-    for (int64_t r = 0; r < block.rows; ++r) {
-        T* to = static_cast<T*>(pass.grad_h0) + block.order[r] * size.hidden;
-        copy(scratch.carry + r * stride, size.hidden, to);
-    }
-}
-
-template <typename T>
-void forward(const nprnn_pass& pass, const Packed<T>& packed, const Block<T>& block,
-             const Scratch<T>& scratch) {
-    pass.is_tanh ? forward_as<T, Tanh>(pass, packed, block, scratch)
-                 : forward_as<T, Relu>(pass, packed, block, scratch);
-}
-
-template <typename T>
-void backward(const nprnn_pass& pass, const Packed<T>& packed, const Block<T>& block,
-              const Scratch<T>& scratch, const Gradients<T>& sums) {
-    pass.is_tanh ? backward_as<T, Tanh>(pass, packed, block, scratch, sums)
-                 : backward_as<T, Relu>(pass, packed, block, scratch, sums);
+    write_start_gradient(size, block, scratch.carry, pass.grad_h0);
 }
 
 template <typename T>
 void pack(const nprnn_pass& pass, const Packed<T>& packed) {
     const Sizes<T> size(pass);
-    const int64_t h = size.hidden, d = size.inputs;
+    const int64_t h = size.hidden, d = size.inputs, s = size.sums;
     const int64_t panels = recurrent_panels(packed.is_narrow);
     const T* weight_ih = static_cast<const T*>(pass.weight_ih);
     const T* weight_hh = static_cast<const T*>(pass.weight_hh);
-    if (packed.input) pack_panels(weight_ih, 1, d, d, h, kTileVectors, packed.input);
-    if (packed.input_back) pack_panels(weight_ih, d, 1, h, d, kTileVectors, packed.input_back);
-    if (packed.recurrent) pack_panels(weight_hh, 1, h, h, h, panels, packed.recurrent);
-    if (packed.recurrent_back) pack_panels(weight_hh, h, 1, h, h, panels, packed.recurrent_back);
+    if (packed.input) pack_panels(weight_ih, 1, d, d, s, kTileVectors, packed.input);
+    if (packed.input_back) pack_panels(weight_ih, d, 1, s, d, kTileVectors, packed.input_back);
+    if (packed.recurrent) pack_panels(weight_hh, 1, h, h, s, panels, packed.recurrent);
+    if (packed.recurrent_back) pack_panels(weight_hh, h, 1, s, h, panels, packed.recurrent_back);
     if (packed.bias) {
-        fill_zero(packed.bias, size.hidden_stride);
-        copy(static_cast<const T*>(pass.bias), h, packed.bias);
+        fill_zero(packed.bias, size.sums_stride);
+        copy(static_cast<const T*>(pass.bias), s, packed.bias);
     }
 }
 
@@ -238,10 +230,10 @@ void reduce(const nprnn_pass& pass, const Gradients<T>* partials, int64_t count)
     T* weight_hh = static_cast<T*>(pass.grad_weight_hh);
     T* bias = static_cast<T*>(pass.grad_bias);
     const bool few = inputs_are_few<T>(size.inputs);
-    const int64_t row = few ? 1 : size.input_stride, column = few ? size.hidden_stride : 1;
+    const int64_t row = few ? 1 : size.input_stride, column = few ? size.sums_stride : 1;
     for (int64_t p = 0; p < count; ++p) {
         const Gradients<T>& from = partials[p];
-        for (int64_t i = 0; i < size.hidden; ++i) {
+        for (int64_t i = 0; i < size.sums; ++i) {
             for (int64_t j = 0; j < size.hidden; ++j) {
                 T& sum = weight_hh[i * size.hidden + j];
                 sum = (p ? sum : 0) + from.weight_hh[i * size.hidden_stride + j];

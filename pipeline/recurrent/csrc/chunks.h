@@ -63,15 +63,17 @@ void fill_zero(T* to, int64_t count) {
 // Sizes that every function below needs.
 template <typename T>
 struct Sizes {
-    int64_t steps, inputs, hidden;
-    int64_t input_stride, hidden_stride;
-    int64_t input_vectors, hidden_vectors;
+    int64_t steps, inputs, hidden, sums;
+    int64_t input_stride, hidden_stride, sums_stride;
+    int64_t input_vectors, hidden_vectors, sums_vectors;
 
     explicit Sizes(const nprnn_pass& pass)
         : steps(pass.steps), inputs(pass.inputs), hidden(pass.hidden),
-          input_stride(padded<T>(pass.inputs)), hidden_stride(padded<T>(pass.hidden)),
+          sums(num_sums(pass.cell, pass.hidden)), input_stride(padded<T>(pass.inputs)),
+          hidden_stride(padded<T>(pass.hidden)),
+          sums_stride(sums_length<T>(pass.cell, pass.hidden)),
           input_vectors(num_vectors<T>(pass.inputs)),
-          hidden_vectors(num_vectors<T>(pass.hidden)) {}
+          hidden_vectors(num_vectors<T>(pass.hidden)), sums_vectors(num_vectors<T>(sums)) {}
 };
 
 template <typename T>
@@ -92,14 +94,15 @@ void gather_inputs(const nprnn_pass& pass, const Block<T>& block, const Chunk& c
     }
 }
 
+// The first rows of `to`: the states before the first step, `start` or zero.
 template <typename T>
-void start_states(const nprnn_pass& pass, const Block<T>& block) {
+void start_states(const nprnn_pass& pass, const Block<T>& block, const void* start, T* to) {
     const Sizes<T> size(pass);
-    fill_zero(block.states, block.rows * size.hidden_stride);
-    if (!pass.h0) return;
+    fill_zero(to, block.rows * size.hidden_stride);
+    if (!start) return;
     for (int64_t r = 0; r < block.rows; ++r) {
-        const T* from = static_cast<const T*>(pass.h0) + block.order[r] * pass.h0_stride;
-        copy(from, size.hidden, block.states + r * size.hidden_stride);
+        const T* from = static_cast<const T*>(start) + block.order[r] * pass.h0_stride;
+        copy(from, size.hidden, to + r * size.hidden_stride);
     }
 }
 

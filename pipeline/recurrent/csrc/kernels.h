@@ -29,6 +29,21 @@ static constexpr int64_t padded(int64_t count) {
     return padded_length(count, sizeof(T));
 }
 
+// An LSTM or a GRU; their rows are h, then c (kept for a GRU, too), then the gates.
+static constexpr bool is_gated(int64_t cell) { return cell >= NPRNN_LSTM; }
+
+// Sums of a step: H, or those of four gates side by side.
+static constexpr int64_t num_sums(int64_t cell, int64_t hidden) {
+    return is_gated(cell) ? 4 * hidden : hidden;
+}
+
+// Length of a row of sums. The last gate is read by whole vectors, which may reach past it.
+template <typename T>
+static constexpr int64_t sums_length(int64_t cell, int64_t hidden) {
+    const int64_t past = is_gated(cell) ? kLineBytes / static_cast<int64_t>(sizeof(T)) : 0;
+    return padded<T>(num_sums(cell, hidden) + past);
+}
+
 // Sequences of one block, longest first, so that the rows still running are always the first.
 template <typename T>
 struct Block {
@@ -37,6 +52,8 @@ struct Block {
     const int64_t* order;    // (rows): place of each row in the batch
     int64_t state_rows;      // rows of `states`
     T* states;  // h_{-1} of all rows, then h_t of the rows that run at t = 0, 1, ...; padded
+    T* cells;   // of gated cells alone: c in the same rows
+    T* gates;   // likewise, in rows of `sums_length`: the sums of a step, then its gates
 };
 
 // Weights in the orders in which the passes stream them; see `pack_panels`.
@@ -44,14 +61,14 @@ template <typename T>
 struct Packed {
     int64_t is_narrow;    // blocks of one row: panels as wide as one row's registers
     int64_t skips_zeros;  // a ReLU net: half of its units are zero, many in all rows of a tile
-    T* input;           // W_ih transposed: D x padded(H)
-    T* recurrent;       // W_hh transposed: H x padded(H)
-    T* recurrent_back;  // W_hh: H x padded(H)
-    T* input_back;      // W_ih: H x padded(D); null if no gradient of the features is wanted
-    T* bias;            // padded(H)
+    T* input;           // W_ih transposed: D x sums_length
+    T* recurrent;       // W_hh transposed: H x sums_length
+    T* recurrent_back;  // W_hh: S x padded(H)
+    T* input_back;      // W_ih: S x padded(D); null if no gradient of the features is wanted
+    T* bias;            // sums_length
 };
 
-// Sums over the rows of some blocks; all padded, `weight_ih` as (H, D) or as (D, H) if
+// Sums over the rows of some blocks; all padded, `weight_ih` as (S, D) or as (D, S) if
 // `inputs_are_few` says so.
 template <typename T>
 struct Gradients {
@@ -74,8 +91,9 @@ struct Lists {
 template <typename T>
 struct Scratch {
     T* inputs;       // kChunkRows x padded(D)
-    T* deltas;       // kChunkRows x padded(H): gradient of s_t = W_ih x_t + W_hh h_{t-1} + b
+    T* deltas;       // kChunkRows x sums_length: gradient of s_t = W_ih x_t + W_hh h_{t-1} + b
     T* carry;        // kBlockRows x padded(H): gradient of h_t
+    T* carry_cell;   // kBlockRows x padded(H): gradient of c_t; null without gates
     T* grad_inputs;  // kChunkRows x padded(D)
     Lists lists;
 };

@@ -9,7 +9,7 @@
 namespace nprnn {
 
 // What no layout shows: bump it when a function's arguments change, or what a field means.
-constexpr uint64_t kMeaning = 1;
+constexpr uint64_t kMeaning = 2;
 
 struct Field {
     const char* name;
@@ -27,17 +27,18 @@ constexpr char kind() {
 #define NPRNN_UPDATES(name) NPRNN_FIELD(nprnn_updates, name)
 
 constexpr Field kPassFields[] = {
-    NPRNN_PASS(isa),          NPRNN_PASS(is_tanh),        NPRNN_PASS(reads_all),
-    NPRNN_PASS(num_threads),  NPRNN_PASS(h0_stride),      NPRNN_PASS(batch),
-    NPRNN_PASS(steps),        NPRNN_PASS(inputs),         NPRNN_PASS(hidden),
-    NPRNN_PASS(lengths),      NPRNN_PASS(features),       NPRNN_PASS(weight_ih),
-    NPRNN_PASS(weight_hh),    NPRNN_PASS(bias),           NPRNN_PASS(h0),
-    NPRNN_PASS(states),       NPRNN_PASS(output),         NPRNN_PASS(grad_output),
-    NPRNN_PASS(grad_features), NPRNN_PASS(grad_weight_ih), NPRNN_PASS(grad_weight_hh),
-    NPRNN_PASS(grad_bias),    NPRNN_PASS(grad_h0),
+    NPRNN_PASS(isa),            NPRNN_PASS(cell),           NPRNN_PASS(reads_all),
+    NPRNN_PASS(num_threads),    NPRNN_PASS(h0_stride),      NPRNN_PASS(batch),
+    NPRNN_PASS(steps),          NPRNN_PASS(inputs),         NPRNN_PASS(hidden),
+    NPRNN_PASS(lengths),        NPRNN_PASS(features),       NPRNN_PASS(weight_ih),
+    NPRNN_PASS(weight_hh),      NPRNN_PASS(bias),           NPRNN_PASS(h0),
+    NPRNN_PASS(c0),             NPRNN_PASS(states),         NPRNN_PASS(output),
+    NPRNN_PASS(last_cell),      NPRNN_PASS(grad_output),    NPRNN_PASS(grad_last_cell),
+    NPRNN_PASS(grad_features),  NPRNN_PASS(grad_weight_ih), NPRNN_PASS(grad_weight_hh),
+    NPRNN_PASS(grad_bias),      NPRNN_PASS(grad_h0),        NPRNN_PASS(grad_c0),
 };
 constexpr Field kUpdatesFields[] = {
-    NPRNN_UPDATES(isa),         NPRNN_UPDATES(is_tanh),           NPRNN_UPDATES(num_updates),
+    NPRNN_UPDATES(isa),         NPRNN_UPDATES(cell),              NPRNN_UPDATES(num_updates),
     NPRNN_UPDATES(batch),       NPRNN_UPDATES(steps),             NPRNN_UPDATES(inputs),
     NPRNN_UPDATES(hidden),      NPRNN_UPDATES(outputs),           NPRNN_UPDATES(is_classification),
     NPRNN_UPDATES(is_mean),     NPRNN_UPDATES(clips_values),      NPRNN_UPDATES(learning_rate),

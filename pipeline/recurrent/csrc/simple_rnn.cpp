@@ -43,9 +43,17 @@ const Kernels<T>& kernels_for(int64_t isa) {
     return portable::kernels<T>();
 }
 
+// The numbers of a row of states: h alone, or h, c and gates.
+template <typename T>
+int64_t row_length(int64_t cell, int64_t hidden) {
+    const int64_t h = padded<T>(hidden);
+    return is_gated(cell) ? 2 * h + sums_length<T>(cell, hidden) : h;
+}
+
 template <typename T>
 Packed<T> take_packed(const nprnn_pass& pass, bool is_forward, bool is_backward, Arena* arena) {
-    const int64_t h = pass.hidden, wide = padded<T>(h), d = pass.inputs;
+    const int64_t h = pass.hidden, d = pass.inputs, s = num_sums(pass.cell, h);
+    const int64_t wide = sums_length<T>(pass.cell, h);
     Packed<T> packed = {};
     packed.is_narrow = pass.batch == 1;
     if (is_forward) {
@@ -54,8 +62,8 @@ Packed<T> take_packed(const nprnn_pass& pass, bool is_forward, bool is_backward,
         packed.bias = arena->take<T>(wide);
     }
     if (is_backward) {
-        packed.recurrent_back = arena->take<T>(h * wide);
-        if (pass.grad_features) packed.input_back = arena->take<T>(h * padded<T>(d));
+        packed.recurrent_back = arena->take<T>(s * padded<T>(h));
+        if (pass.grad_features) packed.input_back = arena->take<T>(s * padded<T>(d));
     }
     return packed;
 }
@@ -63,7 +71,7 @@ Packed<T> take_packed(const nprnn_pass& pass, bool is_forward, bool is_backward,
 // Zero times infinity is NaN: with weights that are not finite, zeros are not skipped.
 template <typename T>
 bool skips_zeros(const nprnn_pass& pass) {
-    if (pass.is_tanh) return false;
+    if (pass.cell != NPRNN_RELU) return false;
     const T* weight = static_cast<const T*>(pass.weight_hh);
     T zero = 0;
     for (int64_t i = 0; i < pass.hidden * pass.hidden; ++i) zero += weight[i] * 0;
@@ -84,8 +92,9 @@ Scratch<T> take_scratch(const nprnn_pass& pass, bool is_backward, Arena* arena) 
     scratch.inputs = arena->take<T>(kChunkRows * d);
     scratch.lists = take_lists(pass.hidden, is_backward ? kChunkRows : kBlockRows, arena);
     if (!is_backward) return scratch;
-    scratch.deltas = arena->take<T>(kChunkRows * h);
+    scratch.deltas = arena->take<T>(kChunkRows * sums_length<T>(pass.cell, pass.hidden));
     scratch.carry = arena->take<T>(kBlockRows * h);
+    if (is_gated(pass.cell)) scratch.carry_cell = arena->take<T>(kBlockRows * h);
     if (pass.grad_features) scratch.grad_inputs = arena->take<T>(kChunkRows * d);
     return scratch;
 }
@@ -95,9 +104,12 @@ struct GradientSizes {
     int64_t weight_ih, weight_hh, bias;
 
     explicit GradientSizes(const nprnn_pass& pass)
-        : weight_ih(inputs_are_few<T>(pass.inputs) ? pass.inputs * padded<T>(pass.hidden)
-                                                   : pass.hidden * padded<T>(pass.inputs)),
-          weight_hh(pass.hidden * padded<T>(pass.hidden)), bias(padded<T>(pass.hidden)) {}
+        : bias(sums_length<T>(pass.cell, pass.hidden)) {
+        const int64_t sums = num_sums(pass.cell, pass.hidden);
+        weight_hh = sums * padded<T>(pass.hidden);
+        weight_ih = inputs_are_few<T>(pass.inputs) ? pass.inputs * bias
+                                                   : sums * padded<T>(pass.inputs);
+    }
 
     int64_t bytes() const { return (weight_ih + weight_hh + bias) * int64_t{sizeof(T)}; }
 };
@@ -120,7 +132,8 @@ int64_t num_groups(const nprnn_pass& pass, int64_t blocks) {
 template <typename T>
 int64_t useful_threads(const nprnn_pass& pass, const Plan<T>& plan, int64_t groups) {
     const double products = static_cast<double>(plan.state_rows) *
-                            static_cast<double>(pass.hidden * (pass.hidden + pass.inputs));
+                            static_cast<double>(num_sums(pass.cell, pass.hidden) *
+                                                (pass.hidden + pass.inputs));
     const double worth = products / 1e6;  // some 30 microseconds each
     const int64_t most = std::min({pass.num_threads, groups, int64_t{256}});
     return std::max<int64_t>(1, worth < static_cast<double>(most) ? int64_t(worth) : most);
@@ -154,7 +167,7 @@ int64_t run_pass(const nprnn_pass& pass, bool is_backward) {
     const int64_t groups = is_backward ? num_groups<T>(pass, blocks) : blocks;
     const int64_t num_threads = useful_threads(pass, plan, groups);
     if (!is_backward) {
-        const int64_t row_bytes = padded<T>(pass.hidden) * int64_t{sizeof(T)};
+        const int64_t row_bytes = row_length<T>(pass.cell, pass.hidden) * int64_t{sizeof(T)};
         prefer_large_pages(pass.states, plan.state_rows * row_bytes);
     }
     Packed<T> packed = take_packed<T>(pass, !is_backward, is_backward, &arena);
@@ -193,7 +206,7 @@ template <typename T>
 nprnn_pass pass_of(const nprnn_updates& all, const Readout<T>& read, Arena* arena) {
     nprnn_pass pass = {};
     pass.isa = all.isa;
-    pass.is_tanh = all.is_tanh;
+    pass.cell = all.cell;
     pass.batch = all.batch;
     pass.steps = all.steps;
     pass.inputs = all.inputs;
@@ -201,7 +214,8 @@ nprnn_pass pass_of(const nprnn_updates& all, const Readout<T>& read, Arena* aren
     pass.weight_ih = all.weight_ih;
     pass.weight_hh = all.weight_hh;
     pass.bias = all.bias;
-    pass.states = arena->take<T>(all.batch * (all.steps + 1) * padded<T>(all.hidden));
+    pass.states =
+        arena->take<T>(all.batch * (all.steps + 1) * row_length<T>(all.cell, all.hidden));
     pass.output = read.hidden;
     pass.grad_output = read.grad_hidden;
     return pass;
@@ -282,8 +296,9 @@ int64_t nprnn_best_isa(void) {
     return NPRNN_PORTABLE;
 }
 
-int64_t nprnn_padded(int64_t hidden, int64_t item_bytes) {
-    return nprnn::padded_length(hidden, item_bytes);
+int64_t nprnn_row_length(int64_t cell, int64_t hidden, int64_t item_bytes) {
+    return item_bytes == sizeof(float) ? nprnn::row_length<float>(cell, hidden)
+                                       : nprnn::row_length<double>(cell, hidden);
 }
 
 int64_t nprnn_forward_f32(const nprnn_pass* p) { return nprnn::checked_pass<float>(p, false); }

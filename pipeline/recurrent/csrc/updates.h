@@ -136,12 +136,13 @@ void descend(const Parameter<T>& p, T rate, T limit) {
 template <typename T>
 double step(const nprnn_updates& all, const Gradients<T>& grads, const Readout<T>& read) {
     const int64_t h = all.hidden, d = all.inputs, num_outputs = all.outputs;
+    const int64_t s = num_sums(all.cell, h), sums_stride = sums_length<T>(all.cell, h);
     const bool few = inputs_are_few<T>(d);
     const Parameter<T> parameters[] = {
-        {static_cast<T*>(all.weight_ih), grads.weight_ih, h, d, few ? 1 : padded<T>(d),
-         few ? padded<T>(h) : 1},
-        {static_cast<T*>(all.weight_hh), grads.weight_hh, h, h, padded<T>(h), 1},
-        {static_cast<T*>(all.bias), grads.bias, 1, h, h, 1},
+        {static_cast<T*>(all.weight_ih), grads.weight_ih, s, d, few ? 1 : padded<T>(d),
+         few ? sums_stride : 1},
+        {static_cast<T*>(all.weight_hh), grads.weight_hh, s, h, padded<T>(h), 1},
+        {static_cast<T*>(all.bias), grads.bias, 1, s, s, 1},
         {static_cast<T*>(all.weight_out), read.grad_weight, num_outputs, h, h, 1},
         {static_cast<T*>(all.bias_out), read.grad_bias, 1, num_outputs, num_outputs, 1},
     };

@@ -76,6 +76,20 @@ inline uint64_t nonzero_bits(const T* from, int64_t count) {
     return bits;
 }
 
+// The first `count` lanes, at most all.
+template <typename T>
+inline void store_first(T* to, V<T> value, int64_t count) {
+    if (count >= Vector<T>::lanes) return store(to, value);
+    __builtin_memcpy(to, &value, static_cast<size_t>(count) * sizeof(T));
+}
+
+// The first `count` lanes, and zeros behind them.
+template <typename T>
+inline void store_padded(T* to, V<T> value, int64_t count) {
+    if (count < Vector<T>::lanes) store(to, V<T>{});
+    store_first<T>(to, value, count);
+}
+
 // The nonlinearities. Each comparison is written so that NaN stays NaN: a run that diverges must
 // show it, as it does in torch.
 struct Keep {
