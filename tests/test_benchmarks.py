@@ -42,7 +42,7 @@ def test_ratios_are_of_the_best_rounds_and_above_one_where_ours_is_better() -> N
 @pytest.mark.parametrize(
     ("name", "num_comparisons"),
     [
-        ("kernel", 13),
+        ("kernel", 21),
         ("training", 3),
         ("loading", 5),
         ("extraction", 2),
