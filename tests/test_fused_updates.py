@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.recurrent import fused
+from pipeline.recurrent import fused, updates
 
 HIDDEN = 30
 DTYPES = [torch.float32, torch.float64]
@@ -58,7 +58,7 @@ CHOICES: list[dict[str, Any]] = [
 ]
 
 
-WEIGHTS = [field.name for field in fields(fused.NetWeights)]
+WEIGHTS = [field.name for field in fields(updates.NetWeights)]
 
 
 class Expected(NamedTuple):
@@ -71,7 +71,7 @@ class Expected(NamedTuple):
 
 def make_weights(
     inputs: int, outputs: int, dtype: torch.dtype, *, cell: str = "relu"
-) -> fused.NetWeights:
+) -> updates.NetWeights:
     sums = 4 * HIDDEN if cell == "lstm" else HIDDEN
     generator = torch.Generator().manual_seed(11)
 
@@ -79,7 +79,7 @@ def make_weights(
         values = torch.randn(*shape, generator=generator, dtype=torch.float64)
         return (values / math.sqrt(shape[-1])).to(dtype)
 
-    return fused.NetWeights(
+    return updates.NetWeights(
         normal(sums, inputs),
         normal(sums, HIDDEN),
         normal(sums),
@@ -95,7 +95,7 @@ def count_roundings(found: Tensor, expected: Tensor, *, dtype: torch.dtype) -> f
 
 
 def find_differences(
-    weights: fused.NetWeights, updates: fused.Updates, expected: Expected
+    weights: updates.NetWeights, reports: updates.Updates, expected: Expected
 ) -> dict[str, float]:
     """What differs from what was expected by more than rounding, with how many roundings."""
     dtype = weights.bias.dtype
@@ -104,8 +104,8 @@ def find_differences(
         name: (count_roundings(found, right, dtype=dtype), MOST_OF_WEIGHTS)
         for (name, found), right in pairs
     }
-    for name in updates._fields:
-        found, right = getattr(updates, name), getattr(expected, name)
+    for name in reports._fields:
+        found, right = getattr(reports, name), getattr(expected, name)
         counts[name] = count_roundings(found, right, dtype=dtype), MOST_OF_REPORTS
     # Not below, so that NaN differs.
     return {name: count for name, (count, most) in counts.items() if not count < most}
@@ -127,7 +127,7 @@ def outputs_of(parameters: list[torch.nn.Parameter], sequences: Tensor, kind: st
 
 
 def update_one_at_a_time(
-    features: Tensor, targets: Tensor, weights: fused.NetWeights, **choices: Any
+    features: Tensor, targets: Tensor, weights: updates.NetWeights, **choices: Any
 ) -> Expected:
     parameters = [torch.nn.Parameter(tensor.clone()) for tensor in vars(weights).values()]
     optimizer = torch.optim.SGD(parameters, lr=choices["learning_rate"])
@@ -162,12 +162,12 @@ def make_block(kind: str, *, batch: int, inputs: int) -> tuple[Tensor, Tensor]:
 
 def update_in_a_block(
     features: Tensor, targets: Tensor, *, dtype: torch.dtype, **choices: Any
-) -> tuple[fused.NetWeights, fused.Updates]:
+) -> tuple[updates.NetWeights, updates.Updates]:
     """The weights and the reports of the kernel."""
     before = make_weights(features.shape[-1], 4, torch.float64, cell=choices["cell"])
-    weights = fused.NetWeights(*(tensor.to(dtype, copy=True) for tensor in vars(before).values()))
+    weights = updates.NetWeights(*(tensor.to(dtype, copy=True) for tensor in vars(before).values()))
     ours = targets.to(dtype) if targets.is_floating_point() else targets
-    return weights, fused.sgd_updates(features.to(dtype), ours, weights=weights, **choices)
+    return weights, updates.sgd_updates(features.to(dtype), ours, weights=weights, **choices)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -212,7 +212,7 @@ def test_one_percent_off_anywhere_is_told_apart_from_rounding(
     if wrong in choices:
         choices = choices | {wrong: 1.01 * choices[wrong]}
     off = {name: 1.01 if name == wrong else 1 for name in ("features", "targets", *WEIGHTS)}
-    before = fused.NetWeights(**{name: off[name] * w for name, w in vars(before).items()})
+    before = updates.NetWeights(**{name: off[name] * w for name, w in vars(before).items()})
     expected = update_one_at_a_time(
         off["features"] * features, off["targets"] * targets, before, **choices
     )
@@ -227,9 +227,9 @@ def test_updates_stop_at_a_loss_that_is_not_finite(isa: str) -> None:
     features[2, 0, 1, 0] = math.nan
     weights, expected = make_weights(2, 1, torch.float32), make_weights(2, 1, torch.float32)
     targets = torch.ones(4, 1, 1)
-    updates = fused.sgd_updates(features, targets, weights=weights, learning_rate=0.01)
-    fused.sgd_updates(features[:2], targets[:2], weights=expected, learning_rate=0.01)
-    for reported in updates:
+    found = updates.sgd_updates(features, targets, weights=weights, learning_rate=0.01)
+    updates.sgd_updates(features[:2], targets[:2], weights=expected, learning_rate=0.01)
+    for reported in found:
         assert reported.isfinite().tolist() == [True, True, False, False]
     assert all(map(torch.equal, vars(weights).values(), vars(expected).values()))
 
@@ -238,7 +238,7 @@ def test_autograd_notices_that_the_weights_changed(isa: str) -> None:
     weights = make_weights(2, 1, torch.float32)
     weights.weight_out.requires_grad_()
     loss = (weights.weight_out**2).sum()
-    fused.sgd_updates(
+    updates.sgd_updates(
         torch.rand(1, 1, 3, 2), torch.ones(1, 1, 1), weights=weights, learning_rate=0.1
     )
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -249,14 +249,14 @@ def test_updates_that_do_not_fit_are_refused(isa: str) -> None:
     weights, features = make_weights(2, 3, torch.float32), torch.rand(1, 1, 2, 2)
     choices: dict[str, Any] = {"weights": weights, "learning_rate": 0.1}
     with pytest.raises(ValueError, match=r"targets are in \[3, 3\], not in \[0, 3\)"):
-        fused.sgd_updates(features, torch.tensor([[3]]), loss="cross_entropy", **choices)
+        updates.sgd_updates(features, torch.tensor([[3]]), loss="cross_entropy", **choices)
     with pytest.raises(ValueError, match="weight_ih is for 2 inputs, not 5"):
-        fused.sgd_updates(torch.rand(1, 1, 2, 5), torch.ones(1, 1, 3), **choices)
+        updates.sgd_updates(torch.rand(1, 1, 2, 5), torch.ones(1, 1, 3), **choices)
     with pytest.raises(ValueError, match="clip is 0"):
-        fused.sgd_updates(features, torch.ones(1, 1, 3), clip=0, **choices)
+        updates.sgd_updates(features, torch.ones(1, 1, 3), clip=0, **choices)
     with pytest.raises(
         ValueError, match=r"weight_hh is \(30, 30\), which is not that of cell lstm"
     ):
-        fused.sgd_updates(features, torch.ones(1, 1, 3), cell="lstm", **choices)
+        updates.sgd_updates(features, torch.ones(1, 1, 3), cell="lstm", **choices)
     with pytest.raises(ValueError, match="weight_hh is not contiguous"):
-        fused.NetWeights(**(vars(weights) | {"weight_hh": weights.weight_hh.T}))
+        updates.NetWeights(**(vars(weights) | {"weight_hh": weights.weight_hh.T}))

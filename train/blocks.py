@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from pipeline.recurrent import fused
+from pipeline.recurrent import fused, updates
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.runs import BatchSpec, OptimizerSpec
 from pipeline.sequences import SequenceBatch, SequenceSet
@@ -89,10 +89,10 @@ def make_updates(
     num, steps, width = batch.features.shape
     size = batch_size if num % batch_size == 0 else num
     weights = {name: parameter.detach() for name, parameter in net.named_parameters()}
-    updates = fused.sgd_updates(
+    made = updates.sgd_updates(
         batch.features.to(net.readout.weight.dtype).view(num // size, size, steps, width),
         batch.targets.view(num // size, size, *batch.targets.shape[1:]),
-        weights=fused.NetWeights(
+        weights=updates.NetWeights(
             weights["recurrent.weight_ih_l0"], weights["recurrent.weight_hh_l0"],
             weights["recurrent.bias_ih_l0"], weights["readout.weight"], weights["readout.bias"],
         ),
@@ -103,5 +103,5 @@ def make_updates(
         reduction=loss_over_batch,
         cell="lstm" if net.spec.kind.cell == "lstm" else net.spec.kind.nonlinearity,
     )  # fmt: skip
-    losses = updates.losses / (size if loss_over_batch == "sum" else 1)
-    return losses, updates.gradient_norms
+    losses = made.losses / (size if loss_over_batch == "sum" else 1)
+    return losses, made.gradient_norms

@@ -6,9 +6,7 @@ log says so once, and the layers use torch.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -28,14 +26,11 @@ from pipeline.recurrent.library import (
 
 __all__ = [
     "ISAS",
-    "NetWeights",
-    "Updates",
     "available_isas",
     "gru",
     "is_available",
     "isa",
     "lstm",
-    "sgd_updates",
     "simple_rnn",
     "unavailable_reason",
 ]
@@ -48,7 +43,8 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _check(name: str, found: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def check(name: str, found: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Raise ValueError unless the kernel can take the tensor."""
     if found.shape != shape or found.dtype != dtype or found.device.type != "cpu":
         raise ValueError(
             f"{name} is {tuple(found.shape)} {found.dtype} on {found.device},"
@@ -56,7 +52,8 @@ def _check(name: str, found: Tensor, shape: tuple[int, ...], dtype: torch.dtype)
         )
 
 
-def _check_float(features: Tensor, ndim: int) -> None:
+def check_float(features: Tensor, ndim: int) -> None:
+    """Raise ValueError unless the kernel can take the features."""
     if features.dtype not in SUFFIXES or features.ndim != ndim or 0 in features.shape:
         raise ValueError(
             f"features is {tuple(features.shape)} {features.dtype},"
@@ -144,7 +141,7 @@ def _run_pass(
 
 
 def _checked_lengths(lengths: Tensor, batch: int, steps: int) -> Tensor:
-    _check("lengths", lengths, (batch,), torch.int64)
+    check("lengths", lengths, (batch,), torch.int64)
     shortest, longest = (int(bound) for bound in lengths.aminmax())
     if shortest < 1 or longest > steps:
         raise ValueError(f"lengths are in [{shortest}, {longest}], but must be in [1, {steps}]")
@@ -211,10 +208,10 @@ def gru(
     Weights (3H, D), (3H, H) and biases (3H,) with torch.nn.GRU's order of gates.
     """
     hidden = weight_hh.shape[-1]
-    _check("weight_ih", weight_ih, (3 * hidden, features.shape[-1]), features.dtype)
-    _check("weight_hh", weight_hh, (3 * hidden, hidden), features.dtype)
+    check("weight_ih", weight_ih, (3 * hidden, features.shape[-1]), features.dtype)
+    check("weight_hh", weight_hh, (3 * hidden, hidden), features.dtype)
     for name, bias in (("bias_ih", bias_ih), ("bias_hh", bias_hh)):
-        _check(name, bias, (3 * hidden,), features.dtype)
+        check(name, bias, (3 * hidden,), features.dtype)
     # The kernel sums four gates alike: the new state's part of the state is one of its own.
     of_gates, of_new = (slice(None, 2 * hidden), slice(2 * hidden, None))
     wide_ih = torch.cat([weight_ih, torch.zeros_like(weight_ih[of_new])])
@@ -226,7 +223,8 @@ def gru(
     return _run_cell("gru", features, lengths, weights, (h0, None), readout)[0]
 
 
-def _num_sums(cell: str, hidden: int) -> int:
+def num_sums(cell: str, hidden: int) -> int:
+    """The numbers that a step's products add up to: S."""
     return hidden if cell in ("relu", "tanh") else 4 * hidden
 
 
@@ -238,134 +236,22 @@ def _run_cell(
     starts: tuple[Tensor | None, Tensor | None],
     readout: Readout,
 ) -> tuple[Tensor, Tensor | None]:
-    _check_float(features, 3)
+    check_float(features, 3)
     check_choice("readout", readout, ("last", "all"))
     batch, steps, inputs = features.shape
     weight_ih, weight_hh, bias = weights
     hidden, dtype = weight_hh.shape[-1], features.dtype
-    num_sums = _num_sums(cell, hidden)
-    _check("features", features, (batch, steps, inputs), dtype)
-    _check("weight_ih", weight_ih, (num_sums, inputs), dtype)
-    _check("weight_hh", weight_hh, (num_sums, hidden), dtype)
-    _check("bias", bias, (num_sums,), dtype)
+    sums = num_sums(cell, hidden)
+    check("features", features, (batch, steps, inputs), dtype)
+    check("weight_ih", weight_ih, (sums, inputs), dtype)
+    check("weight_hh", weight_hh, (sums, hidden), dtype)
+    check("bias", bias, (sums,), dtype)
     given = [start for start in starts if start is not None]
     for name, start in zip(("h0", "c0"), starts, strict=True):
         if start is not None:
-            _check(name, start, (hidden,) if given[0].ndim == 1 else (batch, hidden), dtype)
+            check(name, start, (hidden,) if given[0].ndim == 1 else (batch, hidden), dtype)
     if lengths is not None:
         lengths = _checked_lengths(lengths, batch, steps)
     own = (start if start is None else start.contiguous() for start in starts)
     tensors = (features.contiguous(), lengths, *(w.contiguous() for w in weights), *own)
-    return cast(
-        "tuple[Tensor, Tensor | None]", _Recurrence.apply(*tensors, cell, readout == "all")
-    )
-
-
-@dataclass(frozen=True)
-class NetWeights:
-    """The parameters of a recurrent net with a linear readout of its last state.
-
-    S is H for a simple net, 4H for an lstm.
-    """
-
-    weight_ih: Tensor  # (S, D)
-    weight_hh: Tensor  # (S, H)
-    bias: Tensor  # (S,)
-    weight_out: Tensor  # (C, H)
-    bias_out: Tensor  # (C,)
-
-    def __post_init__(self) -> None:
-        sums, outputs, dtype = len(self.bias), len(self.bias_out), self.bias.dtype
-        inputs, hidden = self.weight_ih.shape[-1], self.weight_hh.shape[-1]
-        _check("weight_ih", self.weight_ih, (sums, inputs), dtype)
-        _check("weight_hh", self.weight_hh, (sums, hidden), dtype)
-        _check("bias", self.bias, (sums,), dtype)
-        _check("weight_out", self.weight_out, (outputs, hidden), dtype)
-        _check("bias_out", self.bias_out, (outputs,), dtype)
-        for name, tensor in vars(self).items():
-            if not tensor.is_contiguous():
-                raise ValueError(f"{name} is not contiguous, so it cannot be updated in place")
-
-
-class Updates(NamedTuple):
-    """What a block of updates reports: (K,) float64 each, NaN where no update was made."""
-
-    losses: Tensor
-    gradient_norms: Tensor  # before clipping
-
-
-def _check_updates(
-    features: Tensor, targets: Tensor, weights: NetWeights, *, cell: str, loss: str
-) -> None:
-    _check_float(features, 4)
-    num_updates, batch, _, inputs = features.shape
-    outputs = len(weights.bias_out)
-    _check("features", features, tuple(features.shape), weights.bias.dtype)
-    if weights.weight_ih.shape[1] != inputs:
-        raise ValueError(f"weight_ih is for {weights.weight_ih.shape[1]} inputs, not {inputs}")
-    sums, hidden = weights.weight_hh.shape
-    if sums != _num_sums(cell, hidden):
-        raise ValueError(f"weight_hh is {(sums, hidden)}, which is not that of cell {cell}")
-    if loss == "cross_entropy":
-        _check("targets", targets, (num_updates, batch), torch.int64)
-        smallest, largest = (int(bound) for bound in targets.aminmax())
-        if smallest < 0 or largest >= outputs:
-            raise ValueError(f"targets are in [{smallest}, {largest}], not in [0, {outputs})")
-    else:
-        _check("targets", targets, (num_updates, batch, outputs), features.dtype)
-
-
-def sgd_updates(
-    features: Tensor,
-    targets: Tensor,
-    *,
-    weights: NetWeights,
-    learning_rate: float,
-    clip: float = math.inf,
-    clip_by: Literal["norm", "value"] = "norm",
-    loss: Literal["squared_error", "cross_entropy"] = "squared_error",
-    reduction: Literal["sum", "mean"] = "sum",
-    cell: Literal["relu", "tanh", "lstm"] = "relu",
-) -> Updates:
-    """Losses of K consecutive updates by plain SGD, and their gradients' norms.
-
-    features (K, b, T, D): update k reads the b sequences features[k]. targets (K, b, C) of the
-    same dtype for squared_error, (K, b) int64 for cross_entropy. The weights are **changed in
-    place**, as an optimizer's step does: afterwards they are what K rounds of forward, backward,
-    torch.nn.utils.clip_grad_norm_ (or _value_) and torch.optim.SGD would have left. At the first
-    loss that is infinite or NaN the block ends, with the weights as that loss saw them.
-    One thread; a block cannot be interrupted, so keep it under a second.
-    """
-    check_choice("cell", cell, ("relu", "tanh", "lstm"))
-    _check_updates(features, targets, weights, cell=cell, loss=loss)
-    num_updates, batch, steps, inputs = features.shape
-    check_choice("clip_by", clip_by, ("norm", "value"))
-    check_choice("loss", loss, ("squared_error", "cross_entropy"))
-    check_choice("reduction", reduction, ("sum", "mean"))
-    if not clip > 0:
-        raise ValueError(f"clip is {clip}, but must be above 0 (inf: no clipping)")
-    features, targets = features.contiguous(), targets.contiguous()
-    updates = Updates(*torch.empty((2, num_updates), dtype=torch.float64))
-    struct = library.BlockOfUpdates(
-        isa=ISAS.index(isa()),
-        cell=CELLS.index(cell),
-        num_updates=num_updates,
-        batch=batch,
-        steps=steps,
-        inputs=inputs,
-        hidden=weights.weight_hh.shape[1],
-        outputs=len(weights.bias_out),
-        is_classification=loss == "cross_entropy",
-        is_mean=reduction == "mean",
-        clips_values=clip_by == "value",
-        learning_rate=learning_rate,
-        clip=clip,
-        features=features.data_ptr(),
-        targets=targets.data_ptr(),
-        **{name: tensor.data_ptr() for name, tensor in vars(weights).items()},
-        **{name: tensor.data_ptr() for name, tensor in updates._asdict().items()},
-    )
-    library.call("updates", features.dtype, struct)
-    for tensor in vars(weights).values():
-        torch.autograd.graph.increment_version(tensor)
-    return updates
+    return cast("tuple[Tensor, Tensor | None]", _Recurrence.apply(*tensors, cell, readout == "all"))

@@ -39,8 +39,7 @@ Pass = _struct(
 )
 BlockOfUpdates = _struct(
     "BlockOfUpdates",
-    "isa cell num_updates batch steps inputs hidden outputs is_classification is_mean"
-    " clips_values",
+    "isa cell num_updates batch steps inputs hidden outputs is_classification is_mean clips_values",
     doubles="learning_rate clip",
     pointers="features targets weight_ih weight_hh bias weight_out bias_out losses gradient_norms",
 )

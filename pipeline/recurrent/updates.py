@@ -1,0 +1,125 @@
+"""Blocks of consecutive SGD updates of a recurrent net as one call of the C++ library."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.choices import check_choice
+from pipeline.recurrent import library
+from pipeline.recurrent.fused import check, check_float, num_sums
+from pipeline.recurrent.library import CELLS, ISAS, isa
+
+
+@dataclass(frozen=True)
+class NetWeights:
+    """The parameters of a recurrent net with a linear readout of its last state.
+
+    S is H for a simple net, 4H for an lstm.
+    """
+
+    weight_ih: Tensor  # (S, D)
+    weight_hh: Tensor  # (S, H)
+    bias: Tensor  # (S,)
+    weight_out: Tensor  # (C, H)
+    bias_out: Tensor  # (C,)
+
+    def __post_init__(self) -> None:
+        sums, outputs, dtype = len(self.bias), len(self.bias_out), self.bias.dtype
+        inputs, hidden = self.weight_ih.shape[-1], self.weight_hh.shape[-1]
+        check("weight_ih", self.weight_ih, (sums, inputs), dtype)
+        check("weight_hh", self.weight_hh, (sums, hidden), dtype)
+        check("bias", self.bias, (sums,), dtype)
+        check("weight_out", self.weight_out, (outputs, hidden), dtype)
+        check("bias_out", self.bias_out, (outputs,), dtype)
+        for name, tensor in vars(self).items():
+            if not tensor.is_contiguous():
+                raise ValueError(f"{name} is not contiguous, so it cannot be updated in place")
+
+
+class Updates(NamedTuple):
+    """What a block of updates reports: (K,) float64 each, NaN where no update was made."""
+
+    losses: Tensor
+    gradient_norms: Tensor  # before clipping
+
+
+def _check_updates(
+    features: Tensor, targets: Tensor, weights: NetWeights, *, cell: str, loss: str
+) -> None:
+    check_float(features, 4)
+    num_updates, batch, _, inputs = features.shape
+    outputs = len(weights.bias_out)
+    check("features", features, tuple(features.shape), weights.bias.dtype)
+    if weights.weight_ih.shape[1] != inputs:
+        raise ValueError(f"weight_ih is for {weights.weight_ih.shape[1]} inputs, not {inputs}")
+    sums, hidden = weights.weight_hh.shape
+    if sums != num_sums(cell, hidden):
+        raise ValueError(f"weight_hh is {(sums, hidden)}, which is not that of cell {cell}")
+    if loss == "cross_entropy":
+        check("targets", targets, (num_updates, batch), torch.int64)
+        smallest, largest = (int(bound) for bound in targets.aminmax())
+        if smallest < 0 or largest >= outputs:
+            raise ValueError(f"targets are in [{smallest}, {largest}], not in [0, {outputs})")
+    else:
+        check("targets", targets, (num_updates, batch, outputs), features.dtype)
+
+
+def sgd_updates(
+    features: Tensor,
+    targets: Tensor,
+    *,
+    weights: NetWeights,
+    learning_rate: float,
+    clip: float = math.inf,
+    clip_by: Literal["norm", "value"] = "norm",
+    loss: Literal["squared_error", "cross_entropy"] = "squared_error",
+    reduction: Literal["sum", "mean"] = "sum",
+    cell: Literal["relu", "tanh", "lstm"] = "relu",
+) -> Updates:
+    """Losses of K consecutive updates by plain SGD, and their gradients' norms.
+
+    features (K, b, T, D): update k reads the b sequences features[k]. targets (K, b, C) of the
+    same dtype for squared_error, (K, b) int64 for cross_entropy. The weights are **changed in
+    place**, as an optimizer's step does: afterwards they are what K rounds of forward, backward,
+    torch.nn.utils.clip_grad_norm_ (or _value_) and torch.optim.SGD would have left. At the first
+    loss that is infinite or NaN the block ends, with the weights as that loss saw them.
+    One thread; a block cannot be interrupted, so keep it under a second.
+    """
+    check_choice("cell", cell, ("relu", "tanh", "lstm"))
+    _check_updates(features, targets, weights, cell=cell, loss=loss)
+    num_updates, batch, steps, inputs = features.shape
+    check_choice("clip_by", clip_by, ("norm", "value"))
+    check_choice("loss", loss, ("squared_error", "cross_entropy"))
+    check_choice("reduction", reduction, ("sum", "mean"))
+    if not clip > 0:
+        raise ValueError(f"clip is {clip}, but must be above 0 (inf: no clipping)")
+    features, targets = features.contiguous(), targets.contiguous()
+    updates = Updates(*torch.empty((2, num_updates), dtype=torch.float64))
+    struct = library.BlockOfUpdates(
+        isa=ISAS.index(isa()),
+        cell=CELLS.index(cell),
+        num_updates=num_updates,
+        batch=batch,
+        steps=steps,
+        inputs=inputs,
+        hidden=weights.weight_hh.shape[1],
+        outputs=len(weights.bias_out),
+        is_classification=loss == "cross_entropy",
+        is_mean=reduction == "mean",
+        clips_values=clip_by == "value",
+        learning_rate=learning_rate,
+        clip=clip,
+        features=features.data_ptr(),
+        targets=targets.data_ptr(),
+        **{name: tensor.data_ptr() for name, tensor in vars(weights).items()},
+        **{name: tensor.data_ptr() for name, tensor in updates._asdict().items()},
+    )
+    library.call("updates", features.dtype, struct)
+    for tensor in vars(weights).values():
+        torch.autograd.graph.increment_version(tensor)
+    return updates
