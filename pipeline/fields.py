@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from types import MappingProxyType, NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# The metadata of a field that came when runs had digests already: at its default it leaves them.
+ADDED: Mapping[str, bool] = MappingProxyType({"added": True})
 _NAMES = {int: "a whole number", float: "a finite number", str: "text", NoneType: "null"}
 
 
@@ -26,6 +32,16 @@ def hold_fields(spec: object, section: str = "", *, bare: Collection[str] = ()) 
             raise ValueError(f"{key}: expected {expected}, found {write_value(value)}.")
         if float in kinds and isinstance(value, int):
             object.__setattr__(spec, name, float(value))
+
+
+def without_added(content: Mapping[str, Any], spec: DataclassInstance) -> dict[str, Any]:
+    """The content without the fields of `spec` that are ADDED and stand at their defaults."""
+    unchanged = {
+        f.name
+        for f in fields(spec)
+        if f.metadata.get("added") and getattr(spec, f.name) == f.default
+    }
+    return {key: value for key, value in content.items() if key not in unchanged}
 
 
 def write_value(value: object) -> str:

@@ -114,19 +114,43 @@ STEPS: dict[str, Step] = {
 def outputs_by_hand(net: SequenceNet, x: Array) -> Array:
     """Outputs (C,), or (T, C) for readout `all`, of one sequence (T, D)."""
     weights = {name: w.detach().numpy().astype(np.float64) for name, w in net.state_dict().items()}
-    prefix = "recurrent."
-    layer = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
-    sizes = net.spec.state_sizes
-    states = [weights.get(f"start.{i}", np.zeros(size)) for i, size in enumerate(sizes)]
-    step, read = STEPS.get(net.spec.name, step_relu), []
-    for x_t in x:
-        read_t, states = step(layer, x_t, states)
-        read.append(read_t)
-    steps = np.stack(read)
+    steps, ends = _run_by_hand(net, weights, x)
     if net.spec.name == "mean-pool" or net.spec.readout == "mean":
         steps = steps.mean(axis=0)
     elif net.spec.readout == "last-and-mean":
-        steps = np.concatenate([steps[-1], x.mean(axis=0)])
+        steps = np.concatenate([ends, x.mean(axis=0)])
     elif net.spec.readout == "last":
-        steps = steps[-1]
+        steps = ends
     return np.asarray(steps @ weights["readout.weight"].T + weights["readout.bias"])
+
+
+def _run_by_hand(net: SequenceNet, weights: Weights, x: Array) -> tuple[Array, Array]:
+    """What is read of steps above all layers, (T, R), and of each direction's last one, (R,)."""
+    spec, read = net.spec, x
+    ends, directions = x[-1:], 2 if spec.bidirectional else 1
+    num_layers = spec.layers * directions
+    for level in range(spec.layers):
+        reads = []
+        for direction in range(directions):
+            place = level * directions + direction
+            prefix = f"recurrent.{place}." if num_layers > 1 else "recurrent."
+            layer = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
+            starts = [
+                np.split(weights.get(f"start.{i}", np.zeros(size)), num_layers)[place]
+                for i, size in enumerate(spec.state_sizes)
+            ]
+            in_order = read[::-1] if direction else read
+            reads.append(
+                _run_layer_by_hand(STEPS.get(spec.name, step_relu), layer, in_order, starts)
+            )
+        ends = np.concatenate([steps[-1] for steps in reads])
+        read = np.concatenate([reads[0], *(steps[::-1] for steps in reads[1:])], axis=1)
+    return read, ends
+
+
+def _run_layer_by_hand(step: Step, layer: Weights, x: Array, states: States) -> Array:
+    read = []
+    for x_t in x:
+        read_t, states = step(layer, x_t, states)
+        read.append(read_t)
+    return np.stack(read)

@@ -59,14 +59,23 @@ def test_help_lists_every_net_task_and_protocol_without_torch() -> None:
     assert lines[-1] == "torch is loaded: False"
 
 
+_RECURRENT = {
+    "hidden_size": 100,
+    "readout": "last",
+    "h0": "zero",
+    "layers": 1,
+    "bidirectional": False,
+}
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_the_section_of_a_net_is_its_row_and_the_options_that_act_on_it(name: str) -> None:
     section = compose(f"model={name}")["model"]
     of_cell = {
-        "simple": {"hidden_size": 100, "input_scale": "fan-in", "readout": "last", "h0": "zero"},
-        "lstm": {"hidden_size": 100, "forget_bias": 1.0, "readout": "last", "h0": "zero"},
+        "simple": {**_RECURRENT, "input_scale": "fan-in"},
+        "lstm": {**_RECURRENT, "forget_bias": 1.0},
         "none": {},
-    }.get(NETS[name].cell, {"hidden_size": 100, "readout": "last", "h0": "zero"})
+    }.get(NETS[name].cell, _RECURRENT)
     assert section == {"name": name, **of_cell, "dropout": 0.5, "dropout_means": "dropped"}
 
 

@@ -109,11 +109,15 @@ def test_an_option_that_came_later_leaves_the_digests_of_earlier_runs_as_they_we
 ) -> None:
     config = replace(run.config, task=TaskConfig.make("mnist", {}))
     content = {**config.learned(), "seed": config.seed, "task": {"name": "mnist", "num_val": 5000}}
+    later = ("layers", "bidirectional")
+    content["net"] = {name: value for name, value in content["net"].items() if name not in later}
     text = json.dumps(content, sort_keys=True).encode()
     assert config.digest() == hashlib.blake2b(text, digest_size=4).hexdigest()
     other = replace(config, task=TaskConfig.make("mnist", {"pixels": "bytes"}))
     assert other.digest() != config.digest()
     assert other.learned()["task"]["pixels"] == "bytes"
+    nets = [replace(config.net, **field) for field in ({"layers": 2}, {"bidirectional": True})]
+    assert len({replace(config, net=net).digest() for net in (config.net, *nets)}) == 3
 
 
 def test_a_whole_number_is_the_same_setting_as_its_float(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 
-from pipeline.recurrent.spec import CELLS, NetSpec
+from pipeline.recurrent.spec import NetSpec, count_layer_entries
 from pipeline.runs import RunConfig
 
 _FLOAT_BYTES = 4
@@ -36,7 +36,8 @@ def estimate_bytes(config: RunConfig) -> dict[str, int]:
     sizes = dict(getattr(options, "sizes", {}))
     length, batch_size = getattr(options, "length", 1), config.batch.batch_size
     num_sequences = min(batch_size, sizes.get("train", 1))
-    steps = num_sequences * length * (config.net.input_size + config.net.hidden_size)
+    num_states = config.net.layers * config.net.num_directions * config.net.hidden_size
+    steps = num_sequences * length * (config.net.input_size + num_states)
     copies = 2 + _REMEMBERED[config.optimizer.name]
     return {
         f"model.hidden_size={config.net.hidden_size}":
@@ -49,10 +50,7 @@ def estimate_bytes(config: RunConfig) -> dict[str, int]:
 
 def _count_weights(net: NetSpec) -> int:
     """The entries of the matrices; biases, and vectors learned in a matrix's place, are few."""
-    sizes, hidden = CELLS[net.kind.cell], net.hidden_size
-    of_state = 0 if net.kind.kept == "diagonal" else sizes.state_matrices * hidden * hidden
-    of_input = sizes.input_matrices * hidden * net.input_size
-    return of_input + of_state + net.num_outputs * net.read_size
+    return count_layer_entries(net) + net.num_outputs * net.read_size
 
 
 def _write_bytes(number: int) -> str:

@@ -1,7 +1,8 @@
 """Cells that torch has no layer for: their equations over whole sequences, and how they start.
 
-Each takes features (B, T, D) and its states (B, ...) before the first step, and gives its first
-state after each step (B, T, ...) and all states after the last.
+Each takes features (B, T, D), its states (B, ...) before the first step and, where the steps past
+them are padding, `lengths` (B,); it gives its first state after each step (B, T, ...), and all its
+states after each sequence's last real step.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ class MinGru(nn.Module):
         rows, columns = self.weight_ih_l0.shape
         return {"weight_ih_l0": uniform_weights(rows, columns, width=columns, generator=generator)}
 
-    def forward(self, features: Tensor, states: States) -> tuple[Tensor, States]:
+    def forward(
+        self, features: Tensor, states: States, lengths: Tensor | None = None
+    ) -> tuple[Tensor, States]:
         update, new = F.linear(features, self.weight_ih_l0, self.bias_ih_l0).chunk(2, dim=-1)
         update = update.sigmoid()
         hidden = recur(1 - update, update * new, states[0])
-        return hidden, (hidden[:, -1],)
+        return hidden, (take_last(hidden, lengths),)
 
 
 class CoRnn(nn.Module):
@@ -71,16 +74,22 @@ class CoRnn(nn.Module):
             if weights.ndim == 2
         }
 
-    def forward(self, features: Tensor, states: States) -> tuple[Tensor, States]:
+    def forward(
+        self, features: Tensor, states: States, lengths: Tensor | None = None
+    ) -> tuple[Tensor, States]:
         place, speed = states
-        places = []
+        places, speeds = [], []
         of_states = self.weight_hh_l0.T
         for drive in F.linear(features, self.weight_ih_l0, self.bias_ih_l0).unbind(1):
             force = torch.addmm(drive, torch.cat((place, speed), dim=1), of_states).tanh()
             speed = (1 - DT * EPSILON) * speed + DT * (force - GAMMA * place)
             place = place + DT * speed
             places.append(place)
-        return torch.stack(places, dim=1), (place, speed)
+            speeds.append(speed)
+        steps = torch.stack(places, dim=1)
+        if lengths is None:
+            return steps, (place, speed)
+        return steps, (take_last(steps, lengths), take_last(torch.stack(speeds, dim=1), lengths))
 
 
 class Lru(nn.Module):
@@ -124,17 +133,26 @@ class Lru(nn.Module):
             "weight_ih_l0": normal(self.weight_ih_l0, inputs**-0.5),
         }
 
-    def forward(self, features: Tensor, states: States) -> tuple[Tensor, States]:
+    def forward(
+        self, features: Tensor, states: States, lengths: Tensor | None = None
+    ) -> tuple[Tensor, States]:
         given = to_complex(self.log_gain.exp().repeat(2) * F.linear(features, self.to_memory))
         turned = torch.polar(self.log_decay.exp().neg().exp(), self.log_phase.exp())
         memory = recur(turned.expand_as(given), given, to_complex(states[0]))
         memory = torch.cat((memory.real, memory.imag), dim=-1)  # (B, T, 2H)
-        return memory, (memory[:, -1],)
+        return memory, (take_last(memory, lengths),)
 
     def read(self, features: Tensor, memory: Tensor) -> Tensor:
         """(..., H) from features (..., D) and the states (..., 2H) after them."""
         sums = F.linear(features, self.weight_ih_l0, self.bias_ih_l0)
         return torch.relu(sums + F.linear(memory, self.of_memory))
+
+
+def take_last(states: Tensor, lengths: Tensor | None) -> Tensor:
+    """(B, ...) of states (B, T, ...): those after the last step, or after `lengths` (B,) steps."""
+    if lengths is None:
+        return states[:, -1]
+    return states[torch.arange(len(states), device=states.device), lengths - 1]
 
 
 def to_complex(parts: Tensor) -> Tensor:

@@ -16,11 +16,14 @@ from pipeline.recurrent.initial import (
 from pipeline.recurrent.kept import start_weights
 from pipeline.recurrent.layers import (
     OWN_LAYERS,
-    advance_layer,
-    make_layer,
+    advance_layers,
+    carry_layers,
+    list_layers,
+    make_layers,
     mean_over_real_steps,
+    name_layers,
     real_steps,
-    run_layer,
+    run_layers,
 )
 from pipeline.recurrent.spec import NetSpec
 
@@ -30,7 +33,8 @@ class NetState(NamedTuple):
 
     The numpy state of one sequence is the stepper's `StepState`, of the same components.
     `hidden` (B, H), or (B, 2H) for lru: the real parts, then the imaginary ones; `cell` (B, H), an
-    lstm's c or co-rnn's speeds; `mean` so far of what is read of steps, (B, H), or of the features,
+    lstm's c or co-rnn's speeds; those of L layers side by side, (B, L H), the first one's first;
+    `mean` so far of what is read of steps, (B, H), or of the features,
     (B, D), for mean-pool and readout `last-and-mean`; `num_steps` (B,) int64.
     """
 
@@ -41,7 +45,7 @@ class NetState(NamedTuple):
 
 
 class SequenceNet(nn.Module):
-    """Outputs of sequences: a recurrent layer (none in mean-pool), dropout, a linear layer.
+    """Outputs of sequences: recurrent layers (none in mean-pool), dropout, a linear layer.
 
     s_t = W_hx x_t + W_hh h_{t-1} + b_h; h_t = f(s_t); o_t = W_yh h_t + b_y (Talathi & Vartak 2015,
     eqs. 1-4). Use `build_net`, which sets the weights.
@@ -50,7 +54,7 @@ class SequenceNet(nn.Module):
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.recurrent = make_layer(spec)
+        self.recurrent = make_layers(spec)
         learned = spec.state_sizes if spec.h0 == "learned" else ()
         self.start = nn.ParameterList(  # h_0, and c_0 where there is one
             nn.Parameter(torch.zeros(size)) for size in learned
@@ -71,15 +75,16 @@ class SequenceNet(nn.Module):
         return outputs.masked_fill(~real_steps(lengths, features.shape[1])[:, :, None], 0)
 
     def _summarize(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """What the linear layer reads: (B, `read_size`), or (B, T, H) for readout `all`."""
+        """What the linear layer reads: (B, `read_size`), or (B, T, R) for readout `all`."""
         if self.recurrent is None:
             return self._average(features, lengths)
-        states = run_layer(
-            self.recurrent,
+        states = run_layers(
+            list_layers(self.recurrent),
             features,
             lengths=lengths,
             start=self._start_states(len(features)),
             readout="all" if self.spec.readout in ("mean", "all") else "last",
+            num_directions=self.spec.num_directions,
         )
         if self.spec.readout == "mean":
             return mean_over_real_steps(states, lengths)
@@ -100,11 +105,16 @@ class SequenceNet(nn.Module):
         if not self.training:
             return both
         reads_state = torch.rand(len(both), 1, device=both.device) < 0.5
-        is_state = torch.arange(both.shape[1], device=both.device) < self.spec.hidden_size
+        is_state = torch.arange(both.shape[1], device=both.device) < self.spec.step_size
         return 2 * both * (reads_state == is_state)
 
     def initial_state(self, batch_size: int) -> NetState:
-        """The state before the first step of `batch_size` sequences."""
+        """The state before the first step of `batch_size` sequences.
+
+        ValueError for a bidirectional net: it reads a sequence from its end, too, and has no state
+        to go on from.
+        """
+        self.spec.check_advances()
         empty = self.readout.weight.new_zeros(batch_size, 0)
         hidden, cell, *_ = (*self._start_states(batch_size), empty, empty)
         mean = empty.new_zeros(batch_size, self.spec.mean_size)
@@ -132,13 +142,34 @@ class SequenceNet(nn.Module):
         read = features_t = features_t.to(self.readout.weight.dtype)
         if self.recurrent is not None:
             before = (hidden, cell)[: len(self.spec.state_sizes)]
-            read, after = advance_layer(self.recurrent, features_t, states=before)
+            layers = list_layers(self.recurrent)
+            read, after = advance_layers(layers, features_t, states=before)
             hidden, cell = (*after, cell)[:2]
         if self.spec.mean_size == 0:
             return read, NetState(hidden, cell, state.mean, num_steps)
         new = features_t if self.spec.reads_mean_features else read
         mean = state.mean + (new - state.mean) / num_steps[:, None]
         return read, NetState(hidden, cell, mean, num_steps)
+
+    def advance_all(
+        self, features: Tensor, lengths: Tensor, state: NetState
+    ) -> tuple[Tensor, NetState]:
+        """What there is to read of `features` (B, T, D), (B, T, R) with padding 0; the state after.
+
+        Each sequence goes on from its `state`, and its state after is that of its last real step:
+        a long text in cuts is read as it would be whole. Gradients reach `state`; detach it to cut
+        them. The linear layer reads (B, T, R) with dropout: `net.readout(net.dropout(read))`.
+        Of readouts `last` and `all`, which keep no mean.
+        """
+        self._check_input(features, lengths)
+        assert self.recurrent is not None
+        assert self.spec.mean_size == 0
+        self.spec.check_advances()
+        before = (state.hidden, state.cell)[: len(self.spec.state_sizes)]
+        layers = list_layers(self.recurrent)
+        read, after = carry_layers(layers, features, lengths=lengths, states=before)
+        hidden, cell = (*after, state.cell)[:2]
+        return read, NetState(hidden, cell, state.mean, state.num_steps + lengths)
 
     def _start_states(self, batch_size: int) -> tuple[Tensor, ...]:
         if self.spec.h0 == "learned":
@@ -160,7 +191,8 @@ def build_net(spec: NetSpec, *, seed: int) -> SequenceNet:
     """The net of `spec` with the weights that `seed` draws; biases and h_0 are 0.
 
     Input and readout weights are drawn before the recurrent matrix, so that one seed gives all
-    simple nets the same ones. lstm and gru start as torch's own, but for the biases.
+    simple nets the same ones. lstm and gru start as torch's own, but for the biases. Each layer
+    starts by its own rule: W_hx of eq. 10 by the number of its own inputs.
     """
     with torch.device("meta"):  # where torch's own draws do not touch the global random state
         net = SequenceNet(spec)
@@ -173,26 +205,37 @@ def _draw_weights(net: SequenceNet, generator: Generator) -> dict[str, Tensor]:
     """A state dict of `net` at the start of training."""
     spec = net.spec
     weights = {name: torch.zeros(tensor.shape) for name, tensor in net.state_dict().items()}
+    layers = {f"recurrent.{name}": layer for name, layer in name_layers(net.recurrent).items()}
     if spec.kind.recurrent_matrix:
-        weights["recurrent.weight_ih_l0"] = input_weights(
-            spec.hidden_size, spec.input_size, generator, scale=spec.input_scale
-        )
+        for name, layer in layers.items():
+            inputs = layer.get_parameter("weight_ih_l0").shape[1]
+            weights[f"{name}weight_ih_l0"] = input_weights(
+                spec.hidden_size, inputs, generator, scale=spec.input_scale
+            )
     weights["readout.weight"] = readout_weights(spec.num_outputs, spec.read_size, generator)
+    for name, layer in layers.items():
+        drawn = _draw_layer(layer, spec, generator)
+        weights |= {f"{name}{of_layer}": tensor for of_layer, tensor in drawn.items()}
+    return weights
+
+
+def _draw_layer(layer: nn.Module, spec: NetSpec, generator: Generator) -> dict[str, Tensor]:
+    """What a layer starts with besides 0, but for a simple one's W_hx."""
     if spec.kind.recurrent_matrix:
         draw_matrix = RECURRENT_MATRICES[spec.kind.recurrent_matrix]
-        start = start_weights(spec.kind, draw_matrix(spec.hidden_size, generator))
-        weights |= {f"recurrent.{name}": tensor for name, tensor in start.items()}
-    elif isinstance(net.recurrent, OWN_LAYERS):
-        drawn = net.recurrent.draw(generator)
-        weights |= {f"recurrent.{name}": tensor for name, tensor in drawn.items()}
-    elif net.recurrent is not None:
-        for name in ("recurrent.weight_ih_l0", "recurrent.weight_hh_l0"):
-            weights[name] = uniform_weights(
-                *weights[name].shape, width=spec.hidden_size, generator=generator
-            )
+        return start_weights(spec.kind, draw_matrix(spec.hidden_size, generator))
+    if isinstance(layer, OWN_LAYERS):
+        return layer.draw(generator)
+    drawn = {
+        name: uniform_weights(
+            *layer.get_parameter(name).shape, width=spec.hidden_size, generator=generator
+        )
+        for name in ("weight_ih_l0", "weight_hh_l0")
+    }
     if spec.kind.cell == "lstm":  # torch's order of gates: input, forget, cell, output
-        weights["recurrent.bias_ih_l0"][spec.hidden_size : 2 * spec.hidden_size] = spec.forget_bias
-    return weights
+        drawn["bias_ih_l0"] = torch.zeros(4 * spec.hidden_size)
+        drawn["bias_ih_l0"][spec.hidden_size : 2 * spec.hidden_size] = spec.forget_bias
+    return drawn
 
 
 def num_parameters(net: nn.Module) -> int:

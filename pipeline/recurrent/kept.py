@@ -31,7 +31,7 @@ class KeptRnn(nn.Module):
         _KEEP[kind.kept](self)
 
     def forward(
-        self, features: Tensor, states: tuple[Tensor, ...]
+        self, features: Tensor, states: tuple[Tensor, ...], lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """States (B, T, H), and the one after the last step."""
         run = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu

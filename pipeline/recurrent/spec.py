@@ -6,11 +6,11 @@ is a function in `initial.py` with a row in RECURRENT_MATRICES there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from pipeline.choices import check_choice
-from pipeline.fields import hold_fields
+from pipeline.fields import ADDED, hold_fields
 
 Cell = Literal["simple", "lstm", "gru", "min-gru", "co-rnn", "lru", "none"]
 
@@ -79,6 +79,7 @@ INPUT_SCALES = ("fan-in", "hidden")
 READOUTS = ("last", "mean", "last-and-mean", "all")
 DROPOUT_MEANINGS = ("dropped", "kept")
 INITIAL_STATES = ("zero", "learned")
+MOST_LAYERS = 5
 
 # Which cells an option acts on; one that is not here acts on all.
 _RECURRENT: tuple[Cell, ...] = tuple(cell for cell in CELLS if cell != "none")
@@ -88,6 +89,8 @@ _CELLS_OF_FIELD: dict[str, tuple[Cell, ...]] = {
     "readout": _RECURRENT,
     "forget_bias": ("lstm",),
     "h0": _RECURRENT,
+    "layers": _RECURRENT,
+    "bidirectional": _RECURRENT,
 }
 
 # The fields that the task gives.
@@ -96,7 +99,7 @@ _OF_DATA = ("input_size", "num_outputs")
 
 @dataclass(frozen=True)
 class NetSpec:
-    """All that determines a net but its seed. One layer, as in the paper.
+    """All that determines a net but its seed.
 
     `name`: a key of NETS. `input_size` D, `num_outputs` C, `hidden_size` H.
     `input_scale`: the N of eq. 10 is the input's size (`fan-in`) or the hidden one (`hidden`).
@@ -106,6 +109,11 @@ class NetSpec:
     the mean of the features.
     `dropout`: in training, the share of hidden units that are `dropout_means` (dropped or kept).
     `forget_bias`: of an lstm's forget gate at the start. `h0`: the state before the first step.
+    `layers`: recurrent layers of H units, 1 to 5, each above the first reading what the linear
+    layer would read of the one below; the paper has one. No dropout lies between them.
+    `bidirectional`: each layer has a second net, which reads the sequence from its end. What is
+    read of a step is both states side by side, forward first; of readout `last` the forward one
+    after the last step and the backward one after the first, each having read the whole sequence.
     A field without effect on the named net must stand at its default.
     """
 
@@ -119,16 +127,23 @@ class NetSpec:
     dropout_means: str = "dropped"
     forget_bias: float = 1.0
     h0: str = "zero"
+    layers: int = field(default=1, metadata=ADDED)
+    bidirectional: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         hold_fields(self, "model", bare=_OF_DATA)
         check_choice("model", self.name, NETS)
-        for field in ("input_size", "num_outputs", "hidden_size"):
-            _check_positive(field, getattr(self, field))
+        for size in ("input_size", "num_outputs", "hidden_size"):
+            _check_positive(size, getattr(self, size))
         check_choice("model.input_scale", self.input_scale, INPUT_SCALES)
         check_choice("model.readout", self.readout, READOUTS)
         check_choice("model.dropout_means", self.dropout_means, DROPOUT_MEANINGS)
         check_choice("model.h0", self.h0, INITIAL_STATES)
+        if not 1 <= self.layers <= MOST_LAYERS:
+            raise ValueError(
+                f"model.layers: expected a whole number from 1 to {MOST_LAYERS}, "
+                f"found {self.layers}."
+            )
         if not 0 <= self.dropped_share < 1:
             bounds = "[0, 1)" if self.dropout_means == "dropped" else "(0, 1]"
             raise ValueError(
@@ -149,8 +164,29 @@ class NetSpec:
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
-        """Widths of the vectors that pass from step to step: h, an lstm's c, co-rnn's speeds."""
-        return tuple(width * self.hidden_size for width in CELLS[self.kind.cell].states)
+        """Widths of the vectors that pass from step to step: h, an lstm's c, co-rnn's speeds.
+
+        Those of the layers lie side by side, the first one's first; of a layer, forward first.
+        """
+        in_all = self.layers * self.num_directions * self.hidden_size
+        return tuple(width * in_all for width in CELLS[self.kind.cell].states)
+
+    @property
+    def num_directions(self) -> int:
+        """2 where a second net reads the sequences from their ends."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def step_size(self) -> int:
+        """How many numbers there are to read of a step, above all layers; 0 for mean-pool."""
+        return 0 if self.kind.cell == "none" else self.num_directions * self.hidden_size
+
+    @property
+    def layer_inputs(self) -> tuple[int, ...]:
+        """The input size of each layer, the first one's first; () for mean-pool."""
+        if self.kind.cell == "none":
+            return ()
+        return (self.input_size, *(self.layers - 1) * (self.step_size,))
 
     @property
     def reads_mean_features(self) -> bool:
@@ -162,21 +198,29 @@ class NetSpec:
         """The size of the mean over steps that the linear layer reads; 0 where it reads none."""
         if self.reads_mean_features:
             return self.input_size
-        return self.hidden_size if self.readout == "mean" else 0
+        return self.step_size if self.readout == "mean" else 0
 
     @property
     def read_size(self) -> int:
         """How many numbers the linear layer reads."""
-        has_state = self.kind.cell != "none" and self.readout != "mean"
-        return self.mean_size + (self.hidden_size if has_state else 0)
+        return self.mean_size + (self.step_size if self.readout != "mean" else 0)
+
+    def check_advances(self) -> None:
+        """Raise ValueError for a bidirectional net, which has no state to go on from."""
+        if self.bidirectional:
+            raise ValueError(
+                f"model.bidirectional is true: this {self.name} reads a sequence from its end, "
+                f"too, and so cannot go on from step to step, as streams and cuts of a long text "
+                f"do.\nTrain one with model.bidirectional=false."
+            )
 
     def _check_unused_fields(self) -> None:
-        for field in fields(self):
-            found = getattr(self, field.name)
-            if not _acts_on(field.name, self.kind.cell) and found != field.default:
+        for f in fields(self):
+            found = getattr(self, f.name)
+            if not _acts_on(f.name, self.kind.cell) and found != f.default:
                 raise ValueError(
-                    f"model.{field.name} is {found!r}, which has no effect on {self.name}; "
-                    f"expected its default, {field.default!r}: leave it out"
+                    f"model.{f.name} is {found!r}, which has no effect on {self.name}; "
+                    f"expected its default, {f.default!r}: leave it out"
                 )
 
 
@@ -187,20 +231,26 @@ def model_options(name: str) -> dict[str, Any]:
     """
     cell = NETS[name].cell
     given = ("name", *_OF_DATA)
-    options = {field.name: field.default for field in fields(NetSpec) if field.name not in given}
+    options = {f.name: f.default for f in fields(NetSpec) if f.name not in given}
     return {"name": name, **{key: v for key, v in options.items() if _acts_on(key, cell)}}
 
 
 def multiply_adds_per_step(spec: NetSpec) -> int:
     """Multiply-adds of one sequence's step, in matrix products only.
 
-    Those of the cell's matrices, by CELLS; a diagonal one needs none. With readout `all` the linear
-    layer's C H too; otherwise it runs once a sequence and is left out.
+    Those of the layers' matrices. With readout `all` the linear layer's C H too, C 2H in both
+    directions; otherwise it runs once a sequence and is left out.
     """
+    of_readout = spec.num_outputs * spec.step_size if spec.readout == "all" else 0
+    return count_layer_entries(spec) + of_readout
+
+
+def count_layer_entries(spec: NetSpec) -> int:
+    """The entries of the layers' matrices, by CELLS; a diagonal one is a vector and has none."""
     sizes, hidden = CELLS[spec.kind.cell], spec.hidden_size
-    of_input = sizes.input_matrices * hidden * spec.input_size
-    of_state = 0 if spec.kind.kept == "diagonal" else sizes.state_matrices * hidden * hidden
-    return of_input + of_state + (spec.num_outputs * hidden if spec.readout == "all" else 0)
+    of_state = 0 if spec.kind.kept == "diagonal" else sizes.state_matrices * hidden
+    of_layers = sum(sizes.input_matrices * inputs + of_state for inputs in spec.layer_inputs)
+    return spec.num_directions * hidden * of_layers
 
 
 def _acts_on(option: str, cell: Cell) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipeline.choices import check_choice
-from pipeline.fields import hold_fields
+from pipeline.fields import hold_fields, without_added
 from pipeline.recurrent.spec import NetSpec
 from pipeline.runs.learning import BatchSpec, OptimizerSpec, ScheduleSpec
 from pipeline.tasks import Origin
@@ -83,7 +83,8 @@ class RunConfig:
     def digest(self) -> str:
         """8 hex digits, equal for equal configs."""
         content = {**self.learned(), "seed": self.seed}
-        content["task"] = _without_added(content["task"], self.task.options)
+        content["task"] = without_added(content["task"], self.task.options)
+        content["net"] = without_added(content["net"], self.net)
         text = json.dumps(content, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
@@ -135,16 +136,6 @@ class RunConfig:
             batch=BatchSpec(**rest.pop("batch")),
             **rest,
         )
-
-
-def _without_added(content: Mapping[str, Any], options: TaskOptions) -> dict[str, Any]:
-    """The content without the options that came later and stand at their defaults."""
-    unchanged = {
-        f.name
-        for f in fields(options)
-        if f.metadata.get("added") and getattr(options, f.name) == f.default
-    }
-    return {key: value for key, value in content.items() if key not in unchanged}
 
 
 def _list_settings(config: RunConfig) -> Iterator[tuple[str, Any]]:

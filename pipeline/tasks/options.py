@@ -1,8 +1,7 @@
 """The options of each task with their defaults, each checked once; reading them needs no torch.
 
 A field whose metadata is NOT_LEARNED says where the sequences lie or how they are held, and so
-changes nothing of what a net learns; every other field does. One whose metadata is ADDED came
-when runs had digests already: at its default it leaves them as they were.
+changes nothing of what a net learns; every other field does.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pipeline.choices import check_choice
-from pipeline.fields import hold_fields
+from pipeline.fields import ADDED, hold_fields
 
 CACHES = ("auto", "memory", "disk")
 CLASSES = ("listed", "present")
@@ -22,7 +21,6 @@ PIXELS = ("unit", "bytes")
 TOP_OPTIONS = ("features", "split")
 _LIMIT = 2**63  # of the numbers of torch
 NOT_LEARNED: Mapping[str, bool] = MappingProxyType({"learned": False})
-ADDED: Mapping[str, bool] = MappingProxyType({"added": True})
 
 
 @dataclass(frozen=True)
