@@ -70,8 +70,8 @@ def start_weights(kind: NetKind, matrix: Tensor) -> dict[str, Tensor]:
     return _START[kind.kept](matrix)
 
 
-def recurrent_matrix(layer: nn.RNN | KeptRnn) -> Tensor:
-    """W_hh (H, H) as the layer computes with it, on autograd's tape."""
+def recurrent_matrix(layer: nn.RNNBase | KeptRnn) -> Tensor:
+    """W_hh (H, H), (S, H) of S / H gates, as the layer computes with it, on autograd's tape."""
     matrix: Tensor = getattr(layer, _MATRIX)
     return matrix
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from pipeline.recurrent import fused
 from pipeline.recurrent.cells import CoRnn, Lru, MinGru, States, take_last
-from pipeline.recurrent.kept import KeptRnn, recurrent_matrix
+from pipeline.recurrent.fused_layers import run_fused, suits_kernel
+from pipeline.recurrent.kept import KeptRnn
 from pipeline.recurrent.spec import Cell, NetKind, NetSpec
 
 SIMPLE = (nn.RNN, KeptRnn)
@@ -113,7 +114,9 @@ def run_layer(
 
     `readout` is `last` or `all`; `start` holds the layer's states before the first step. A
     backward layer begins at the last real step, and its last is the first.
-    Computed in the weights' type whatever autocast is on: half precision would overflow.
+    Computed in the weights' type whatever autocast is on: half precision would overflow. Without
+    the kernel every padded step is computed and none is read: torch's packed sequences took twice
+    as long on CPUs for batches of like lengths.
     """
     if is_backward:
         features = reverse_real_steps(features, lengths)
@@ -121,8 +124,9 @@ def run_layer(
         return read if readout == "last" else reverse_real_steps(read, lengths)
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(layer.get_parameter("weight_ih_l0").dtype)
-        if isinstance(layer, SIMPLE):
-            return run_simple_rnn(layer, features, lengths=lengths, h0=start[0], readout=readout)
+        if suits_kernel(layer, features):
+            which: Literal["last", "all"] = "last" if readout == "last" else "all"
+            return run_fused(layer, features, lengths=lengths, start=start, readout=which)[0]
         states = _call(layer, features, start)[0]
         return _read_steps(_read(layer, features, states), lengths, readout=readout)
 
@@ -147,9 +151,9 @@ def _carry_layer(
 ) -> tuple[Tensor, States]:
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(layer.get_parameter("weight_ih_l0").dtype)
-        if isinstance(layer, SIMPLE):
-            steps = run_simple_rnn(layer, features, lengths=lengths, h0=states[0], readout="all")
-            return steps, (take_last(steps, lengths),)
+        if suits_kernel(layer, features):
+            steps, cells = run_fused(layer, features, lengths=lengths, start=states, readout="all")
+            return steps, (take_last(steps, lengths), *cells)
         is_whole = bool((lengths == features.shape[1]).all())
         steps, after = _call(layer, features, states, lengths=None if is_whole else lengths)
         return _read_steps(_read(layer, features, steps), lengths, readout="all"), after
@@ -174,40 +178,6 @@ def reverse_real_steps(values: Tensor, lengths: Tensor) -> Tensor:
     ends = lengths[:, None]
     places = torch.where(steps < ends, ends - 1 - steps, steps)  # (B, T); the padding stays
     return values.gather(1, places[:, :, None].expand_as(values))
-
-
-def run_simple_rnn(
-    layer: nn.RNN | KeptRnn, features: Tensor, *, lengths: Tensor, h0: Tensor, readout: str
-) -> Tensor:
-    """States of a simple net, as `run_layer` gives them: h_t = f(W_hx x_t + W_hh h_{t-1} + b_h).
-
-    On a CPU in float32 by the fused kernel, which skips padded steps. Otherwise every padded step
-    is computed and none is read: torch's packed sequences took twice as long on CPUs for batches
-    of like lengths.
-    """
-    if _suits_kernel(features):
-        return _run_kernel(layer, features, lengths=lengths, h0=h0, readout=readout)
-    return _read_steps(_call(layer, features, (h0,))[0], lengths, readout=readout)
-
-
-def _suits_kernel(features: Tensor) -> bool:
-    is_plain = features.device.type == "cpu" and features.dtype == torch.float32
-    return is_plain and fused.is_available()
-
-
-def _run_kernel(
-    layer: nn.RNN | KeptRnn, features: Tensor, *, lengths: Tensor, h0: Tensor, readout: str
-) -> Tensor:
-    return fused.simple_rnn(
-        features,
-        lengths,
-        layer.get_parameter("weight_ih_l0"),
-        recurrent_matrix(layer),
-        layer.get_parameter("bias_ih_l0") + layer.get_parameter("bias_hh_l0"),
-        h0,
-        nonlinearity="tanh" if layer.nonlinearity == "tanh" else "relu",
-        readout="last" if readout == "last" else "all",
-    )
 
 
 def advance_layers(
