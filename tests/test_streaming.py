@@ -36,11 +36,12 @@ READOUTS = [(n, r) for n, r in READOUTS if NETS[n].cell != "none" or r == "last"
 
 
 def make_net(
-    name: str, *, readout: str = "last", h0: str = "zero", inputs: int = 12
+    name: str, *, readout: str = "last", h0: str = "zero", inputs: int = 12, layers: int = 1
 ) -> SequenceNet:
     """A net whose biases and start are not zero, so that a forgotten one is seen."""
     sizes: dict[str, Any] = {} if NETS[name].cell == "none" else {"hidden_size": 10}
-    net = build_net(NetSpec(name, inputs, 5, readout=readout, h0=h0, **sizes), seed=3).eval()
+    spec = NetSpec(name, inputs, 5, readout=readout, h0=h0, layers=layers, **sizes)
+    net = build_net(spec, seed=3).eval()
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for key, tensor in net.state_dict().items():
@@ -83,9 +84,31 @@ def test_a_learned_start_is_the_streams_start(name: str) -> None:
     np.testing.assert_allclose(streamed, read_prefixes(net, features), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("layers", [2, 5])
+@pytest.mark.parametrize("name", [name for name in NETS if name != "mean-pool"])
+def test_a_deep_net_answers_each_frame_of_a_stream_as_the_clip_read_at_once(
+    name: str, layers: int
+) -> None:
+    for readout in NET_READOUTS:
+        net = make_net(name, readout=readout, h0="learned", layers=layers)
+        features, streamer = make_features(12), Streamer(net)
+        streamed = np.stack([streamer.push_features(row) for row in features])
+        np.testing.assert_allclose(streamed, read_prefixes(net, features), rtol=5e-5, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in NETS if name != "mean-pool"])
+def test_a_bidirectional_net_has_no_stream(name: str) -> None:
+    net = build_net(NetSpec(name, 12, 5, hidden_size=4, bidirectional=True), seed=0)
+    with pytest.raises(ValueError, match=r"(?s)reads a sequence from its end.*bidirectional=false"):
+        Streamer(net)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("name", sorted(NETS))
-def test_the_stepper_equals_the_nets_own_step(name: str) -> None:
-    net, features = make_net(name), make_features(6)
+def test_the_stepper_equals_the_nets_own_step(name: str, layers: int) -> None:
+    if NETS[name].cell == "none" and layers > 1:
+        return
+    net, features = make_net(name, layers=layers), make_features(6)
     stepper = Stepper(net)
     state, of_torch = stepper.initial_state(), net.initial_state(1)
     for row in features:

@@ -313,6 +313,40 @@ def test_blocks_asked_for_where_they_cannot_be_made_are_refused(data: list[str])
         train_run(compose_config([*data, "trainer.updates_per_step=8"]))
 
 
+DEEP = [
+    "+experiment=addition", "model=irnn", "model.hidden_size=6", "task.length=12", "logger=none",
+    "task.num_train=100", "task.num_val=50", "task.num_test=50", "schedule.phase_epochs=[1]",
+    "trainer.batch_size=10", "trainer.accelerator=cpu",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("depth", "reason"),
+    [
+        ("model.layers=2", "irnn has 2 layers, not one"),
+        ("model.bidirectional=true", "irnn is bidirectional"),
+    ],
+)
+def test_deep_nets_are_trained_without_blocks(tmp_path: Path, depth: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        train_run(compose_config([*DEEP, depth, "trainer.updates_per_step=8"]))
+    run = load_run(train_run(compose_config([*DEEP, depth, f"out={tmp_path}"])))
+    layers, directions = run.config.net.layers, run.config.net.num_directions
+    assert layers * directions == 2
+    weights = load_net(run).state_dict()
+    start = build_net(run.config.net, seed=run.config.seed).state_dict()
+    for place in ("0", "1"):  # both have learned
+        name = f"recurrent.{place}.weight_hh_l0"
+        assert not torch.equal(weights[name], start[name])
+    card = (run.folder / "README.md").read_text()
+    assert f"layers={layers}, bidirectional={directions == 2}" in card
+    # By hand: D = 2, H = 6, one bias each; a second layer reads 6 numbers, a second direction 2;
+    # the linear layer reads 6 or 12.
+    of_second = (6 if layers == 2 else 2) * 6
+    parameters = 12 + of_second + 2 * (36 + 6) + 6 * directions + 1
+    assert f"{parameters} parameters, {12 + of_second + 72} multiply-adds" in card
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

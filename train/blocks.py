@@ -60,6 +60,8 @@ def find_obstacle(
         f"the optimizer is {optimizer.name}, not sgd": optimizer.name != "sgd",
         f"{spec.name} is neither a simple net nor an lstm": spec.kind.cell not in _CELLS,
         f"the recurrent matrix of {spec.name} is kept {spec.kind.kept}": spec.kind.kept != "",
+        f"{spec.name} has {spec.layers} layers, not one": spec.layers > 1,
+        f"{spec.name} is bidirectional": spec.bidirectional,
         f"readout is {spec.readout}, not last": spec.readout != "last",
         "dropout is not 0": spec.dropped_share > 0,
         "h0 is learned": spec.h0 != "zero",

@@ -114,6 +114,7 @@ def load_classifier(
     labels = run.config.labels
     if not labels:
         raise ValueError(f"{run.folder} has no labels: choose a run of the task `clips`.")
+    run.config.net.check_advances()
     net = load_net(run)
     encoder = load_encoder(
         run.features, weights=weights or find_encoder_weights(run), device=device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,21 @@ Advance = Callable[[Floats, Floats, Floats], tuple[Floats, Floats, Floats]]
 def make_advance(kind: NetKind, weights: Weights) -> Advance:
     """The step of a net of this kind; `weights` are its layer's, by their names there."""
     return _MAKERS[kind.cell](kind, weights)
+
+
+def stack_advances(advances: Sequence[Advance]) -> Advance:
+    """The step of layers one above another, whose states lie side by side, the lowest first."""
+    if len(advances) == 1:
+        return advances[0]
+
+    def advance(features: Floats, hidden: Floats, cell: Floats) -> tuple[Floats, Floats, Floats]:
+        hiddens, cells = (np.split(state, len(advances)) for state in (hidden, cell))
+        read = features
+        for place, of_layer in enumerate(advances):
+            read, hiddens[place], cells[place] = of_layer(read, hiddens[place], cells[place])
+        return read, np.concatenate(hiddens), np.concatenate(cells)
+
+    return advance
 
 
 def _make_none(kind: NetKind, weights: Weights) -> Advance:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recurrent.advances import Floats, make_advance
+from pipeline.recurrent.advances import Floats, make_advance, stack_advances
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.kept import plain_weights
+from pipeline.recurrent.layers import name_layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,8 @@ class StepState:
     """What a net remembers of one sequence, as arrays; components it does not have are empty.
 
     The state of B sequences in tensors is the classifier's `NetState`, of the same components.
-    `hidden` (H,), or (2H,) for lru; `cell` (H,), an lstm's c or co-rnn's speeds; `mean` so far of
+    `hidden` (H,), or (2H,) for lru; `cell` (H,), an lstm's c or co-rnn's speeds; those of L layers
+    side by side, (L H,), the first one's first; `mean` so far of
     what is read of steps, (H,), or of the features, (D,), for mean-pool and readout
     `last-and-mean`, float64: after a day's frames float32 would no longer notice a step.
     """
@@ -47,10 +49,14 @@ class StepState:
 
 
 class Stepper:
-    """Steps of a net's copy, one sequence, float32, on the CPU; equal to `SequenceNet.step`."""
+    """Steps of a net's copy, one sequence, float32, on the CPU; equal to `SequenceNet.step`.
+
+    ValueError for a bidirectional net.
+    """
 
     def __init__(self, net: SequenceNet) -> None:
         self.spec = net.spec
+        self.spec.check_advances()
         weights = {
             name: tensor.float().cpu().numpy() for name, tensor in plain_weights(net).items()
         }
@@ -59,9 +65,10 @@ class Stepper:
         learned = [weights[f"start.{place}"] for place in range(len(net.start))]
         zeros = [np.zeros(size, np.float32) for size in self.spec.state_sizes]
         self._start: list[Floats] = learned or zeros
-        prefix = "recurrent."
-        of_layer = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
-        self._advance = make_advance(self.spec.kind, of_layer)
+        places = [f"recurrent.{name}" for name in name_layers(net.recurrent)] or ["recurrent."]
+        self._advance = stack_advances(
+            [make_advance(self.spec.kind, _take_layer(weights, place)) for place in places]
+        )
 
     def initial_state(self) -> StepState:
         """The state before the first step."""
@@ -83,3 +90,8 @@ class Stepper:
             read = np.concatenate((last, read))
         outputs: Floats = self._readout @ read + self._readout_bias
         return outputs, StepState(hidden, cell, mean, num_steps)
+
+
+def _take_layer(weights: Mapping[str, Floats], place: str) -> dict[str, Floats]:
+    """A layer's weights by their names there."""
+    return {n.removeprefix(place): w for n, w in weights.items() if n.startswith(place)}

@@ -202,7 +202,7 @@ def _write_loading(run: Run) -> str:
 
 def _write_program(run: Run) -> str:
     load = 'run = load_run("FOLDER")  # this folder, or a zip of it'
-    if run.features is None:
+    if run.features is None or run.config.net.bidirectional:  # which has no stream
         return (
             f"from np_rnn import load_net, load_run\n\n{load}\n"
             f"net = load_net(run)  # sequences (B, T, D) and their lengths (B,) to outputs"
