@@ -27,23 +27,24 @@ from eval.export.exported import OnnxStep, compare_steps, compare_whole, excess,
 from eval.export.graphs import build_step, build_whole  # noqa: E402
 from eval.export.quantise import count_loss, quantise  # noqa: E402
 
+GATED = ("lstm", "gru", "min-gru", "co-rnn", "lru")
 SPECS = [
     *(NetSpec(name, 6, 5) for name in NETS if name != "mean-pool"),
     *(
         NetSpec(name, 6, 5, readout=readout, h0="learned")
-        for name in (
-            "np-rnn",
-            "np-tanh-rnn",
-            "orthogonal-rnn",
-            "lstm",
-            "gru",
-            "min-gru",
-            "co-rnn",
-            "lru",
-        )
+        for name in ("np-rnn", "np-tanh-rnn", "orthogonal-rnn", *GATED)
         for readout in ("mean", "last-and-mean")
     ),
     NetSpec("mean-pool", 6, 5),
+    *(
+        NetSpec(name, 6, 5, readout=readout, h0=h0, layers=layers, bidirectional=bidirectional)
+        for name in ("np-rnn", "np-tanh-rnn", "orthogonal-rnn", *GATED)
+        for layers, bidirectional, readout, h0 in (
+            (3, False, "last-and-mean", "learned"),
+            (1, True, "mean", "zero"),
+            (2, True, "last", "learned"),
+        )
+    ),
 ]
 
 
@@ -69,12 +70,20 @@ def make_batch() -> SequenceBatch:
     return SequenceBatch(features, lengths, torch.tensor([0, 1, 2]), torch.arange(3))
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.name}-{s.readout}-{s.h0}")
+def name_spec(spec: NetSpec) -> str:
+    return f"{spec.name}-{spec.readout}-{spec.h0}-{spec.layers}x{spec.num_directions}"
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=name_spec)
 def test_both_graphs_give_the_outputs_of_torch_for_every_net(spec: NetSpec) -> None:
     net, batch = make_net(spec), make_batch()
     found = read_whole(build_whole(net), [batch])
     # float32 sums in another order
     np.testing.assert_allclose(found, net(batch.features, batch.lengths), atol=5e-6, rtol=1e-5)
+    if spec.bidirectional:
+        with pytest.raises(ValueError, match="reads a sequence from its end"):
+            build_step(net)
+        return
     step, state = OnnxStep(build_step(net), net), net.initial_state(3)
     carried = step.start(3)
     for features_t in batch.features[:, :4].unbind(1):
@@ -171,6 +180,19 @@ def test_a_learned_first_state_is_told_to_the_step_net(tmp_path: Path) -> None:
     start = json.loads(told["initial_state"])
     np.testing.assert_allclose(start["hidden"], net.start[0])
     np.testing.assert_allclose(start["cell"], net.start[1])
+
+
+def test_a_bidirectional_run_has_no_step_to_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "run", write_store(tmp_path / "features" / "tiny"), model="lstm")
+    run = load_run(tmp_path / "run")
+    spec = replace(run.config.net, bidirectional=True, hidden_size=7)
+    run = replace(run, config=replace(run.config, net=spec))
+    save_weights(run.folder, make_net(spec))
+    export = export_run(run)
+    assert {path.name for path in export.folder.iterdir()} == {"clip.onnx", "export.json"}
+    assert "8-bit step net: not written, a bidirectional net has no step" in str(export)
 
 
 def test_a_run_that_gives_no_class_is_refused(

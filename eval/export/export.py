@@ -67,6 +67,7 @@ def export_run(
 ) -> Export:
     """Write step.onnx, clip.onnx, step-int8.onnx and, if asked, backbone.onnx; and export.json.
 
+    Of a bidirectional net, which has no step, clip.onnx alone.
     Each is first compared with torch: the nets on validation clips of the run's features
     (`features` stands in for the store they were in), the backbone, of `weights`, on drawn frames.
     Raises ValueError where they differ, and writes nothing then.
@@ -74,16 +75,16 @@ def export_run(
     _refuse_no_single_answer(run)
     net, notes = load_net(run), calibrate(run, features=features)
     batch = _read_some(run, features)
-    step, whole = build_step(net), build_whole(net)
-    excess = max(compare_whole(whole, net, batch), compare_steps(step, net, batch))
-    models, loss, reason = {"step.onnx": step, "clip.onnx": whole}, None, ""
-    try:
-        test = read_test(run, features)
-    except ValueError as error:
-        reason = f"its loss cannot be measured: {str(error).splitlines()[0]}"
-    else:
-        models["step-int8.onnx"] = quantise(step)
-        loss = measure_loss(whole, models["step-int8.onnx"], net, test)
+    whole = build_whole(net)
+    excess = compare_whole(whole, net, batch)
+    models, loss, reason = {"clip.onnx": whole}, None, "a bidirectional net has no step"
+    if not net.spec.bidirectional:
+        models["step.onnx"] = build_step(net)
+        excess = max(excess, compare_steps(models["step.onnx"], net, batch))
+        test, reason = _read_test(run, features)
+        if test:
+            models["step-int8.onnx"] = quantise(models["step.onnx"])
+            loss = measure_loss(whole, models["step-int8.onnx"], net, test)
     if with_backbone:
         models["backbone.onnx"], of_backbone = build_encoder(
             run.features, weights=weights or find_encoder_weights(run)
@@ -100,6 +101,14 @@ def export_run(
     return export
 
 
+def _read_test(run: Run, features: str | None) -> tuple[list[SequenceBatch], str]:
+    """The test clips, or none and why the loss of 8 bits cannot be measured."""
+    try:
+        return read_test(run, features), ""
+    except ValueError as error:
+        return [], f"its loss cannot be measured: {str(error).splitlines()[0]}"
+
+
 def describe(run: Run, net: SequenceNet, calibration: Calibration, file: str) -> dict[str, str]:
     """What a file says of itself: all that is needed to feed it and to read its outputs."""
     told = {
@@ -109,8 +118,9 @@ def describe(run: Run, net: SequenceNet, calibration: Calibration, file: str) ->
         "labels": json.dumps(run.config.labels),
         "temperature": repr(calibration.temperature),
         "calibrated_on_clips": str(calibration.num_clips),
-        "initial_state": json.dumps(_initial_state(net)),
     }
+    if not net.spec.bidirectional:
+        told["initial_state"] = json.dumps(_initial_state(net))
     if (spec := run.features) is not None:
         for name in ("backbone", "weights", "weights_digest", "preprocessing", "features"):
             told[name] = str(getattr(spec, name))

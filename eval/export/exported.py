@@ -11,7 +11,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from eval.export.graphs import next_name, state_names
+from eval.export.graphs import state_names
+from eval.export.layers import next_name
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.sequences import SequenceBatch
 

@@ -7,34 +7,23 @@ i o f c and z r h. A cell that ONNX has no operator for is its step in a Scan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from pipeline.recurrent.advances import scale_memory
-from pipeline.recurrent.cells import DT, EPSILON, GAMMA
+from eval.export.layers import Layer, list_arrays, list_layers, next_name, step_layer
+from eval.export.nodes import Floats, Graph, make_value
 from pipeline.recurrent.classifier import SequenceNet
-from pipeline.recurrent.kept import plain_weights
 from pipeline.recurrent.spec import Cell, NetSpec
 
-OPSET = 17
-_IR_VERSION = 8  # of onnx 1.12, the first with opset 17
-_PREFIX = "next_"
-_NEXT_HIDDEN = f"{_PREFIX}hidden"
 _ONNX_OPS: dict[Cell, str] = {"simple": "RNN", "lstm": "LSTM", "gru": "GRU"}
 _TORCH_BLOCKS_IN_ONNX_ORDER: dict[Cell, tuple[int, ...]] = {
     "simple": (0,),
     "lstm": (0, 3, 1, 2),
     "gru": (1, 0, 2),
 }
-
-Floats = NDArray[np.float32]
-Weights = Mapping[str, Floats]
 
 
 def state_names(spec: NetSpec) -> tuple[str, ...]:
@@ -43,71 +32,14 @@ def state_names(spec: NetSpec) -> tuple[str, ...]:
     return (*recurrent, "mean", "num_steps") if spec.mean_size else recurrent
 
 
-def next_name(state: str) -> str:
-    """The output that is to be the input `state` of the next step."""
-    return _PREFIX + state
-
-
-@dataclass
-class _Graph:
-    """Nodes and constants in the making; `add` gives the name of what a node computes.
-
-    The names of a graph within another need a `prefix`, and its constants lie in the outer one.
-    """
-
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
-    prefix: str = ""
-
-    def add(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        name = name or f"{self.prefix}{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], **attributes))
-        return name
-
-    def split(self, value: str, num: int) -> list[str]:
-        names = [f"{self.prefix}part_{len(self.nodes)}_{i}" for i in range(num)]
-        self.nodes.append(helper.make_node("Split", [value], names, axis=1))
-        return names
-
-    def constant(self, name: str, array: Any) -> str:
-        self.constants[name] = np.ascontiguousarray(array)
-        return name
-
-    def linear(self, value: str, name: str, weight: Floats, bias: Floats | None = None) -> str:
-        """`value` times the weight (out, in), plus the bias: a MatMul, which can go 8-bit."""
-        product = self.add("MatMul", value, self.constant(f"{name}_weight", weight.T))
-        if bias is None:
-            return product
-        return self.add("Add", product, self.constant(f"{name}_bias", bias))
-
-    def build(
-        self, name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
-    ) -> onnx.ModelProto:
-        graph = helper.make_graph(
-            self.nodes,
-            name,
-            [_value(name, *kind) for name, kind in inputs.items()],
-            [_value(name, *kind) for name, kind in outputs.items()],
-            [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
-        )
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=_IR_VERSION,
-            producer_name="np-rnn",
-        )
-        onnx.checker.check_model(model, full_check=True)
-        return model
-
-
-def _value(name: str, kind: int, shape: tuple[str | int, ...]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
 def build_step(net: SequenceNet) -> onnx.ModelProto:
-    """features (batch, D) and the state -> outputs (batch, C) and the state after, `next_*`."""
-    spec, weights, graph = net.spec, _arrays(net), _Graph()
-    read = _step_cell(graph, spec, weights)
+    """features (batch, D) and the state -> outputs (batch, C) and the state after, `next_*`.
+
+    ValueError for a bidirectional net.
+    """
+    net.spec.check_advances()
+    spec, weights, graph = net.spec, list_arrays(net), Graph()
+    read = _step_layers(graph, list_layers(net), num_states=len(spec.state_sizes))
     if spec.mean_size:
         mean = _step_mean(graph, "features" if spec.reads_mean_features else read)
         read = _join(graph, spec, read, mean)
@@ -126,97 +58,28 @@ def build_step(net: SequenceNet) -> onnx.ModelProto:
     return graph.build("step", {**features, **states}, {**given, **after})
 
 
-def _step_cell(graph: _Graph, spec: NetSpec, weights: Weights, features: str = "features") -> str:
-    """What is read of the step: but for lru and mean-pool, the state h after it."""
-    if spec.kind.cell == "none":
-        return features
-    of_input = graph.linear(
-        features, "input", weights["recurrent.weight_ih_l0"], weights["recurrent.bias_ih_l0"]
-    )
-    if spec.kind.cell in _OWN_STEPS:
-        return _OWN_STEPS[spec.kind.cell](graph, weights, features, of_input)
-    of_state = graph.linear(
-        "hidden", "hidden", weights["recurrent.weight_hh_l0"], weights["recurrent.bias_hh_l0"]
-    )
-    return _TORCH_STEPS[spec.kind.cell](graph, spec, of_input, of_state)
+def _step_layers(graph: Graph, layers: list[Layer], *, num_states: int) -> str:
+    """What is read of the step above all layers, whose states lie side by side."""
+    read, states = "features", ("hidden", "cell")[:num_states]
+    if len(layers) > 1:
+        for state in states:
+            graph.split_into(state, [layer.name(state) for layer in layers])
+    for layer in layers:
+        read = step_layer(graph, layer, read)
+    if len(layers) > 1:
+        for state in map(next_name, states):
+            graph.add("Concat", *(layer.name(state) for layer in layers), name=state, axis=1)
+    return read
 
 
-def _step_simple(graph: _Graph, spec: NetSpec, of_input: str, of_state: str) -> str:
-    op = "Tanh" if spec.kind.nonlinearity == "tanh" else "Relu"
-    return graph.add(op, graph.add("Add", of_input, of_state), name=_NEXT_HIDDEN)
-
-
-def _step_lstm(graph: _Graph, spec: NetSpec, of_input: str, of_state: str) -> str:
-    i, f, g, o = graph.split(graph.add("Add", of_input, of_state), 4)
-    kept = graph.add("Mul", graph.add("Sigmoid", f), "cell")
-    new = graph.add("Mul", graph.add("Sigmoid", i), graph.add("Tanh", g))
-    cell = graph.add("Add", kept, new, name=next_name("cell"))
-    return graph.add("Mul", graph.add("Sigmoid", o), graph.add("Tanh", cell), name=_NEXT_HIDDEN)
-
-
-def _step_gru(graph: _Graph, spec: NetSpec, of_input: str, of_state: str) -> str:
-    r_x, z_x, n_x = graph.split(of_input, 3)
-    r_h, z_h, n_h = graph.split(of_state, 3)
-    reset = graph.add("Sigmoid", graph.add("Add", r_x, r_h))
-    update = graph.add("Sigmoid", graph.add("Add", z_x, z_h))
-    new = graph.add("Tanh", graph.add("Add", n_x, graph.add("Mul", reset, n_h)))
-    change = graph.add("Mul", update, graph.add("Sub", "hidden", new))
-    return graph.add("Add", new, change, name=_NEXT_HIDDEN)  # (1 - z) n + z h
-
-
-def _step_min_gru(graph: _Graph, weights: Weights, features: str, of_input: str) -> str:
-    update, new = graph.split(of_input, 2)
-    change = graph.add("Mul", graph.add("Sigmoid", update), graph.add("Sub", new, "hidden"))
-    return graph.add("Add", "hidden", change, name=_NEXT_HIDDEN)
-
-
-def _step_co_rnn(graph: _Graph, weights: Weights, features: str, of_input: str) -> str:
-    both = graph.add("Concat", "hidden", "cell", axis=1)
-    of_states = graph.linear(both, "hidden", weights["recurrent.weight_hh_l0"])
-    force = graph.add("Tanh", graph.add("Add", of_input, of_states))
-    numbers = {"dt": DT, "gamma": GAMMA, "kept": 1 - DT * EPSILON}
-    dt, gamma, kept = (graph.constant(name, np.float32(n)) for name, n in numbers.items())
-    force = graph.add("Sub", force, graph.add("Mul", gamma, "hidden"))
-    change = graph.add("Mul", dt, force)
-    speed = graph.add("Add", graph.add("Mul", kept, "cell"), change, name=next_name("cell"))
-    return graph.add("Add", "hidden", graph.add("Mul", dt, speed), name=_NEXT_HIDDEN)
-
-
-def _step_lru(graph: _Graph, weights: Weights, features: str, of_input: str) -> str:
-    layer = {name.removeprefix("recurrent."): array for name, array in weights.items()}
-    turned, to_memory = scale_memory(layer)
-    # λ m of m' = [real, imaginary]: by the element, [re, re] m' + [-im, im] [imaginary, real].
-    same = graph.constant("same", np.tile(turned.real, 2))
-    crossed = graph.constant("crossed", np.concatenate([-turned.imag, turned.imag]))
-    real, imaginary = graph.split("hidden", 2)
-    other = graph.add("Concat", imaginary, real, axis=1)
-    kept = graph.add("Add", graph.add("Mul", same, "hidden"), graph.add("Mul", crossed, other))
-    given = graph.linear(features, "memory", to_memory)
-    memory = graph.add("Add", kept, given, name=_NEXT_HIDDEN)
-    of_memory = graph.linear(memory, "of_memory", layer["of_memory"])
-    return graph.add("Relu", graph.add("Add", of_input, of_memory))
-
-
-_TORCH_STEPS: dict[Cell, Callable[[_Graph, NetSpec, str, str], str]] = {
-    "simple": _step_simple,
-    "lstm": _step_lstm,
-    "gru": _step_gru,
-}
-_OWN_STEPS: dict[Cell, Callable[[_Graph, Weights, str, str], str]] = {
-    "min-gru": _step_min_gru,
-    "co-rnn": _step_co_rnn,
-    "lru": _step_lru,
-}
-
-
-def _join(graph: _Graph, spec: NetSpec, last: str, mean: str) -> str:
+def _join(graph: Graph, spec: NetSpec, last: str, mean: str) -> str:
     """The mean, after the last state where the net reads both."""
     if spec.readout != "last-and-mean":
         return mean
     return graph.add("Concat", last, mean, axis=1)
 
 
-def _step_mean(graph: _Graph, read: str) -> str:
+def _step_mean(graph: Graph, read: str) -> str:
     one = graph.constant("one", np.array(1, np.int64))
     count = graph.add("Add", "num_steps", one, name=next_name("num_steps"))
     count = graph.add("Cast", count, to=TensorProto.FLOAT)
@@ -227,8 +90,8 @@ def _step_mean(graph: _Graph, read: str) -> str:
 
 def build_whole(net: SequenceNet) -> onnx.ModelProto:
     """features (batch, time, D) and lengths (batch,) -> outputs (batch, C); padding has no say."""
-    spec, weights, graph = net.spec, _arrays(net), _Graph()
-    states, last = _run_cell(graph, spec, weights)
+    spec, weights, graph = net.spec, list_arrays(net), Graph()
+    states, last = _run_layers(graph, spec, list_layers(net))
     read = last
     if spec.mean_size:
         mean = _mean_over_time(graph, "features" if spec.reads_mean_features else states)
@@ -245,77 +108,113 @@ def build_whole(net: SequenceNet) -> onnx.ModelProto:
     )
 
 
-def _run_cell(graph: _Graph, spec: NetSpec, weights: Weights) -> tuple[str, str]:
-    """The states (batch, time, H), and (batch, H) of each sequence's last real step."""
-    cell = spec.kind.cell
-    if cell == "none":
-        return "features", ""
-    if cell not in _ONNX_OPS:
-        return _scan_cell(graph, spec, weights)
-    names = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
-    w, r, *biases = (_reorder(weights[f"recurrent.{name}"], spec) for name in names)
-    inputs = [
-        graph.add("Transpose", "features", perm=[1, 0, 2]),  # (time, batch, D)
-        graph.constant("W", w[None]),
-        graph.constant("R", r[None]),
-        graph.constant("B", np.concatenate(biases)[None]),
-        graph.add("Cast", "lengths", to=TensorProto.INT32),
-        *_start(graph, spec, weights),
-    ]
-    attributes: dict[str, Any] = {"hidden_size": spec.hidden_size}
-    if cell == "simple":
-        attributes["activations"] = ["Tanh" if spec.kind.nonlinearity == "tanh" else "Relu"]
-    if cell == "gru":
-        attributes["linear_before_reset"] = 1
-    graph.nodes.append(helper.make_node(_ONNX_OPS[cell], inputs, ["Y", "Y_h"], **attributes))
-    direction = graph.constant("direction", np.array([1], np.int64))
-    states = graph.add("Transpose", graph.add("Squeeze", "Y", direction), perm=[1, 0, 2])
-    first = graph.constant("first", np.array([0], np.int64))
-    return states, graph.add("Squeeze", "Y_h", first)
+def _run_layers(graph: Graph, spec: NetSpec, layers: list[Layer]) -> tuple[str, str]:
+    """What is read above all layers: of all steps (batch, time, R), and at the last, (batch, R)."""
+    states, last = "features", ""
+    run = _run_operator if spec.kind.cell in _ONNX_OPS else _scan_layer
+    for first in range(0, len(layers), spec.num_directions):
+        states, last = run(graph, spec, layers[first : first + spec.num_directions], states)
+    return states, last
 
 
-def _scan_cell(graph: _Graph, spec: NetSpec, weights: Weights) -> tuple[str, str]:
-    """As `_run_cell`: the step over all steps, padded ones too, of which none is read."""
-    body = _Graph(constants=graph.constants, prefix="step_")
-    body.add("Identity", _step_cell(body, spec, weights, "features_t"), name="read")
-    names = ("hidden", "cell")[: len(spec.state_sizes)]
-    sizes = dict(zip(names, spec.state_sizes, strict=True))
-    step = helper.make_graph(
-        body.nodes,
-        "step",
-        [_rows(name, size) for name, size in {**sizes, "features_t": spec.input_size}.items()],
-        [*(_rows(next_name(name), sizes[name]) for name in names), _rows("read", spec.hidden_size)],
+def _run_operator(
+    graph: Graph, spec: NetSpec, layers: list[Layer], features: str
+) -> tuple[str, str]:
+    """As `_run_layers`, of one layer, in one direction or both."""
+    names, own = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"], layers[0].name
+    w, r, *biases = (
+        np.stack([_reorder(layer.weights[name], spec) for layer in layers]) for name in names
     )
     inputs = [
-        *_start_rows(graph, spec, weights),
-        graph.add("Transpose", "features", perm=[1, 0, 2]),
+        graph.add("Transpose", features, perm=[1, 0, 2]),  # (time, batch, D)
+        graph.constant(own("W"), w),
+        graph.constant(own("R"), r),
+        graph.constant(own("B"), np.concatenate(biases, axis=1)),
+        graph.add("Cast", "lengths", to=TensorProto.INT32),
+        *_start(graph, spec, layers),
     ]
-    outputs = [*(f"last_{name}" for name in names), "reads"]
+    attributes: dict[str, Any] = {"hidden_size": spec.hidden_size}
+    if spec.bidirectional:
+        attributes["direction"] = "bidirectional"
+    if spec.kind.cell == "simple":
+        activation = "Tanh" if spec.kind.nonlinearity == "tanh" else "Relu"
+        attributes["activations"] = len(layers) * [activation]
+    if spec.kind.cell == "gru":
+        attributes["linear_before_reset"] = 1
+    outputs = [own("Y"), own("Y_h")]  # (time, directions, batch, H), (directions, batch, H)
+    graph.nodes.append(helper.make_node(_ONNX_OPS[spec.kind.cell], inputs, outputs, **attributes))
+    joined = [
+        graph.constant(f"joined_{axes}", np.array([*axes * [0], -1], np.int64)) for axes in (1, 2)
+    ]  # 0: as it is
+    states = graph.add("Transpose", outputs[0], perm=[2, 0, 1, 3])
+    last = graph.add("Transpose", outputs[1], perm=[1, 0, 2])
+    return graph.add("Reshape", states, joined[1]), graph.add("Reshape", last, joined[0])
+
+
+def _scan_layer(graph: Graph, spec: NetSpec, layers: list[Layer], features: str) -> tuple[str, str]:
+    """As `_run_operator`: the step over all steps, padded ones too, of which none is read."""
+    by_time = graph.add("Transpose", features, perm=[1, 0, 2])
+    width = layers[0].weights["weight_ih_l0"].shape[1]
+    reads, lasts = [], []
+    for direction, layer in enumerate(layers):
+        in_order = _reverse(graph, by_time) if direction else by_time
+        read = _scan(graph, layer, in_order, sizes=(width, spec.hidden_size))
+        lasts.append(_take_last(graph, graph.add("Transpose", read, perm=[1, 0, 2])))
+        in_order = _reverse(graph, read) if direction else read
+        reads.append(graph.add("Transpose", in_order, perm=[1, 0, 2]))
+    if len(layers) == 1:
+        return reads[0], lasts[0]
+    return graph.add("Concat", *reads, axis=2), graph.add("Concat", *lasts, axis=1)
+
+
+def _scan(graph: Graph, layer: Layer, features: str, *, sizes: tuple[int, int]) -> str:
+    """What is read of each step (time, batch, H) of features (time, batch, D); `sizes` D and H."""
+    body = Graph(constants=graph.constants, prefix=layer.name("step_"))
+    features_t, read = layer.name("features_t"), layer.name("read")
+    body.add("Identity", step_layer(body, layer, features_t), name=read)
+    names = ("hidden", "cell")[: len(layer.starts)]
+    states = list(zip(names, map(len, layer.starts), strict=True))
+    step = helper.make_graph(
+        body.nodes,
+        layer.name("step"),
+        [*(_rows(layer.name(n), size) for n, size in states), _rows(features_t, sizes[0])],
+        [*(_rows(layer.name(next_name(n)), size) for n, size in states), _rows(read, sizes[1])],
+    )
+    outputs = [*(layer.name(f"last_{name}") for name in names), layer.name("reads")]
+    inputs = [*_start_rows(graph, layer), features]
     graph.nodes.append(helper.make_node("Scan", inputs, outputs, body=step, num_scan_inputs=1))
-    states = graph.add("Transpose", "reads", perm=[1, 0, 2])
+    return outputs[-1]
+
+
+def _reverse(graph: Graph, values: str) -> str:
+    """Values (time, batch, N) with each sequence's real steps from the last to the first."""
+    return graph.add("ReverseSequence", values, "lengths", time_axis=0, batch_axis=1)
+
+
+def _take_last(graph: Graph, states: str) -> str:
+    """(batch, N) of states (batch, time, N): those of each sequence's last real step."""
     last_axis = graph.constant("last_axis", np.array([1], np.int64))
     lasts = graph.add("Sub", "lengths", graph.constant("one", np.array(1, np.int64)))
     lasts = graph.add("Unsqueeze", lasts, last_axis)  # (batch, 1)
-    return states, graph.add("GatherND", states, lasts, batch_dims=1)
+    return graph.add("GatherND", states, lasts, batch_dims=1)
 
 
 def _rows(name: str, size: int) -> onnx.ValueInfoProto:
-    return _value(name, TensorProto.FLOAT, ("batch", size))
+    return make_value(name, TensorProto.FLOAT, ("batch", size))
 
 
-def _start_rows(graph: _Graph, spec: NetSpec, weights: Weights) -> list[str]:
+def _start_rows(graph: Graph, layer: Layer) -> list[str]:
     """The states before the first step (batch, ...)."""
     one = graph.constant("one_sequence", np.array([1], np.int64))
     shape = graph.add("Concat", graph.add("Shape", "lengths"), one, axis=0)
-    rows = []
-    for place, size in enumerate(spec.state_sizes):
-        start = weights.get(f"start.{place}", np.zeros(size, np.float32))
-        rows.append(graph.add("Expand", graph.constant(f"start_{place}", start[None]), shape))
-    return rows
+    return [
+        graph.add("Expand", graph.constant(layer.name(f"start_{place}"), start[None]), shape)
+        for place, start in enumerate(layer.starts)
+    ]
 
 
-def _start(graph: _Graph, spec: NetSpec, weights: Weights) -> list[str]:
-    """The states before the first step (1, batch, H), of a net that learned them; else zeros."""
+def _start(graph: Graph, spec: NetSpec, layers: list[Layer]) -> list[str]:
+    """The states before the first step (directions, batch, H), if they were learned; else zeros."""
     if spec.h0 != "learned":
         return []
     batch = graph.add("Shape", "lengths")
@@ -323,12 +222,13 @@ def _start(graph: _Graph, spec: NetSpec, weights: Weights) -> list[str]:
     shape = graph.add("Concat", one, batch, one, axis=0)
     starts = []
     for place, name in enumerate(state_names(spec)[: len(spec.state_sizes)]):
-        start = graph.constant(f"start_{name}", weights[f"start.{place}"][None, None])
-        starts.append(graph.add("Expand", start, shape))
+        start = np.stack([layer.starts[place] for layer in layers])[:, None]
+        constant = graph.constant(layers[0].name(f"start_{name}"), start)
+        starts.append(graph.add("Expand", constant, shape))
     return starts
 
 
-def _mean_over_time(graph: _Graph, states: str) -> str:
+def _mean_over_time(graph: Graph, states: str) -> str:
     """(batch, N): the mean of states (batch, time, N) over each sequence's real steps."""
     second = graph.constant("second", np.array([1], np.int64))
     steps = graph.add("Gather", graph.add("Shape", "features"), graph.constant("at", np.array(1)))
@@ -348,7 +248,3 @@ def _reorder(weight: Floats, spec: NetSpec) -> Floats:
     order = _TORCH_BLOCKS_IN_ONNX_ORDER[spec.kind.cell]
     blocks = np.split(weight, len(order))
     return np.concatenate([blocks[place] for place in order])
-
-
-def _arrays(net: SequenceNet) -> dict[str, Floats]:
-    return {name: tensor.numpy().copy() for name, tensor in plain_weights(net).items()}
