@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.dynamics import measures as dyn
+from eval.dynamics.unrolling import name_layer
 from eval.predictions.predict import PartReader, find_state
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.kept import plain_weights
+from pipeline.recurrent.layers import name_layers
 from pipeline.runs import Run, load_net
 from pipeline.sequences import SequenceBatch
 
@@ -28,7 +30,7 @@ START, END = "start", "end"
 
 @dataclass(frozen=True)
 class Moment:
-    """The dynamics of one net: `name` is START or END of training.
+    """The dynamics of a layer: `name` is START or END of training, `layer` its name, "" if alone.
 
     None stands for what is not defined for the net. Norms are those of `pipeline.recurrent.
     dynamics`: of the gradient (K + 1,) and the Jacobian (K + 1,) k steps back, of the state's move
@@ -43,11 +45,22 @@ class Moment:
     """The mean over sequences of the last step's Jacobian's spectral radius."""
     active_share: NDArray[np.float64] | None
     sensitivity: NDArray[np.float64] | None
+    layer: str = ""
+
+    @property
+    def title(self) -> str:
+        """`start`, or `start, layer 2`."""
+        return f"{self.name}, {self.layer}" if self.layer else self.name
+
+    @property
+    def when(self) -> str:
+        """`start of training`, or `start of training in layer 2`."""
+        return f"{self.name} of training" + (f" in {self.layer}" if self.layer else "")
 
 
 @dataclass(frozen=True)
 class Dynamics:
-    """The start of a run and, where it has a net, its end."""
+    """The start of a run and, where it has a net, its end: of each layer, one after another."""
 
     run: Run
     num_sequences: int
@@ -62,6 +75,14 @@ class Dynamics:
     @property
     def start(self) -> Moment:
         return self.moments[0]
+
+    @property
+    def by_layer(self) -> dict[str, list[Moment]]:
+        """The moments of each layer, by its name."""
+        found: dict[str, list[Moment]] = {}
+        for moment in self.moments:
+            found.setdefault(moment.layer, []).append(moment)
+        return found
 
 
 def compute_dynamics(run: Run, *, features: str | None = None) -> Dynamics:
@@ -80,8 +101,10 @@ def compute_dynamics(run: Run, *, features: str | None = None) -> Dynamics:
             state = "diverged: its weights are NaN or infinite"
             del nets[END]
     undefined: dict[str, str] = {}
+    num_layers = max(1, len(name_layers(nets[START].recurrent)))
     moments = tuple(
-        _compute_moment(name, net, batch, steps_back=steps_back, undefined=undefined)
+        _compute_moment(name, net, batch, place=place, steps_back=steps_back, undefined=undefined)
+        for place in range(num_layers)
         for name, net in nets.items()
     )
     lengths = (int(batch.lengths.min()), int(batch.lengths.max()))
@@ -105,6 +128,7 @@ def _compute_moment(
     net: SequenceNet,
     batch: SequenceBatch,
     *,
+    place: int,
     steps_back: int,
     undefined: dict[str, str],
 ) -> Moment:
@@ -122,27 +146,37 @@ def _compute_moment(
 
     gradient = compute(
         "gradient_norms",
-        lambda: dyn.gradient_norms(net, x, lengths=lengths, steps_back=steps_back),
+        lambda: dyn.gradient_norms(net, x, lengths=lengths, steps_back=steps_back, place=place),
     )
     jacobian = compute(
         "jacobian_norms",
         lambda: dyn.jacobian_norms(
-            net, x[some], lengths=lengths[some], steps_back=min(steps_back, longest - 1)
+            net, x[some], lengths=lengths[some], steps_back=min(steps_back, longest - 1),
+            place=place,
         ),
+    )  # fmt: skip
+    radii = compute(
+        "masked_radius", lambda: dyn.jacobian_radii(net, x, lengths=lengths, place=place)
     )
-    radii = compute("masked_radius", lambda: dyn.jacobian_radii(net, x, lengths=lengths))
     return Moment(
         name=name,
-        eigenvalues=_eigenvalues(net, undefined),
+        eigenvalues=_eigenvalues(net, undefined, place=place),
         gradient_norms=gradient,
         jacobian_norms=jacobian,
         masked_radius=None if radii is None else float(radii.mean()),
-        active_share=compute("active_share", lambda: dyn.active_share(net, x, lengths=lengths)),
-        sensitivity=compute("sensitivity", lambda: dyn.sensitivity(net, x, lengths=lengths)),
+        active_share=compute(
+            "active_share", lambda: dyn.active_share(net, x, lengths=lengths, place=place)
+        ),
+        sensitivity=compute(
+            "sensitivity", lambda: dyn.sensitivity(net, x, lengths=lengths, place=place)
+        ),
+        layer=name_layer(net, place),
     )
 
 
-def _eigenvalues(net: SequenceNet, undefined: dict[str, str]) -> NDArray[np.complex128] | None:
+def _eigenvalues(
+    net: SequenceNet, undefined: dict[str, str], *, place: int
+) -> NDArray[np.complex128] | None:
     if net.spec.kind.cell != "simple":
         undefined["eigenvalues"] = (
             f"{net.spec.name} has no recurrent layer, so no recurrent matrix"
@@ -151,7 +185,8 @@ def _eigenvalues(net: SequenceNet, undefined: dict[str, str]) -> NDArray[np.comp
             f"step"
         )
         return None
-    weight = plain_weights(net)["recurrent.weight_hh_l0"]
+    name = list(name_layers(net.recurrent))[place]
+    weight = plain_weights(net)[f"recurrent.{name}weight_hh_l0"]
     found: NDArray[np.complex128] = dyn.spectrum(weight).numpy()
     return found
 

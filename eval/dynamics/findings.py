@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.dynamics.dynamics import LOOK_BACK, Dynamics, Moment, at
+from eval.dynamics.dynamics import END, LOOK_BACK, Dynamics, Moment, at
 from eval.dynamics.measures import PHASE_CASES
 from papers.book import Claim
 from papers.np_rnn.dynamics import (
@@ -69,28 +69,34 @@ def find_all(dynamics: Dynamics, portraits: Mapping[str, NDArray[np.float64]]) -
 
 def summarize(dynamics: Dynamics, findings: Sequence[Finding]) -> str:
     """One line: what changed from the start of training to its end, and the verdicts."""
-    changes = [
-        ("largest |λ|", [_largest(moment) for moment in dynamics.moments]),
-        (
-            "gradient {} steps back over that at the end",
-            [_last_within(moment.gradient_norms) for moment in dynamics.moments],
-        ),
-        ("share of units on", [_mean_share(moment) for moment in dynamics.moments]),
-        (
-            "a first push's effect {} steps later",
-            [_last_within(moment.sensitivity) for moment in dynamics.moments],
-        ),
-    ]
+    changes: dict[str, Callable[[Moment], float | None]] = {
+        "largest |λ|": _largest,
+        "gradient {} steps back over that at the end": lambda m: _last_within(m.gradient_norms),
+        "share of units on": _mean_share,
+        "a first push's effect {} steps later": lambda m: _last_within(m.sensitivity),
+    }
     told = [
-        f"{name.format(_steps(dynamics, name))} {' → '.join(_number(v) for v in values)}"
-        for name, found in changes
-        if (values := [value for value in found if value is not None])
+        f"{name.format(_steps(dynamics, name))} {change}"
+        for name, measured in changes.items()
+        if (change := _say_change(dynamics, measured))
     ]
     judged = [f for f in findings if f.agrees is not None and f.subject == Finding.subject]
     verdicts = [f"{f.title.lower()} {'agrees' if f.agrees else 'CONTRADICTS'}" for f in judged]
     against = f" Against the paper: {', '.join(verdicts)}." if verdicts else ""
-    which = "From the start of training to its end" if len(dynamics.moments) > 1 else "At the start"
+    has_end = any(moment.name == END for moment in dynamics.moments)
+    which = "From the start of training to its end" if has_end else "At the start"
     return f"{which}: {'; '.join(told)}.{against}" if told else against.strip()
+
+
+def _say_change(dynamics: Dynamics, measured: Callable[[Moment], float | None]) -> str:
+    """`1 → 1.1`, of several layers `1 → 1.1 (layer 1), 1 → 1 (layer 2)`; "" if not defined."""
+    told = []
+    for layer, moments in dynamics.by_layer.items():
+        values = [value for moment in moments if (value := measured(moment)) is not None]
+        if values:
+            change = " → ".join(map(_number, values))
+            told.append(f"{change} ({layer})" if layer else change)
+    return ", ".join(told)
 
 
 def _steps(dynamics: Dynamics, name: str) -> int:
@@ -116,7 +122,8 @@ def _compare(title: str, aspect: str, dynamics: Dynamics, seen: str) -> Finding:
     claim = DYNAMICS[aspect].get(dynamics.run.config.net.name)
     if claim is None:
         return Finding(title, f"The paper says {DYNAMICS_OF_OTHERS[aspect]}.", seen, None)
-    verdict = judge(claim, measure(dynamics.start, aspect))
+    # The paper's nets have one layer; of others nothing is said.
+    verdict = judge(claim, measure(dynamics.start, aspect)) if not dynamics.start.layer else None
     return Finding(title, f"The paper says: {claim.sentence}.", seen, verdict)
 
 
@@ -239,7 +246,7 @@ def _find_phases(dynamics: Dynamics, portraits: Mapping[str, NDArray[np.float64]
             first, second = abs(moment.eigenvalues[:2])
             seen += (
                 f" By its two largest |λ|, {_number(first)} and {_number(second)}, this run's "
-                f"matrix at the {moment.name} is of the case '{choose_case(first, second)}'."
+                f"matrix at the {moment.title} is of the case '{choose_case(first, second)}'."
             )
     agrees = _are_as_drawn(portraits)
     return Finding("Phase portraits of two units", paper, seen, agrees, "what is drawn")
@@ -272,7 +279,7 @@ def choose_case(first: float, second: float) -> str:
 
 
 def _each(dynamics: Dynamics, say: Callable[[Moment], str]) -> str:
-    told = [f"At the {moment.name} of training {say(moment)}." for moment in dynamics.moments]
+    told = [f"At the {moment.when} {say(moment)}." for moment in dynamics.moments]
     return " ".join(told)
 
 

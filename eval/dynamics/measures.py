@@ -4,6 +4,10 @@ Everything is computed in float64, where a gradient that vanishes does not under
 dropout, on a copy of the net on the CPU, where features and lengths must be. Sequences end at their
 last real step, called T here. `features` are (B, T, D), `lengths` (B,); a mean at a step is over
 the sequences that have this step.
+
+Of a deep net the numbers are those of the layer at `place`, of `list_layers`; what the layers above
+make of its states counts in the gradient alone. A backward layer's steps are counted as it reads
+them: its last is the sequence's first.
 """
 
 from __future__ import annotations
@@ -14,11 +18,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from eval.dynamics.unrolling import is_backward, unroll
+from pipeline.recurrent.cells import take_last
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.kept import KeptRnn, recurrent_matrix
-from pipeline.recurrent.layers import SIMPLE, real_steps
+from pipeline.recurrent.layers import SIMPLE, list_layers, real_steps, reverse_real_steps
 
 # Eigenvalues of a 2-unit net, Talathi & Vartak 2015, figure 2; its schematic has no numbers, so all
 # but the 1s are ours.
@@ -37,7 +42,7 @@ def spectrum(weight_hh: Tensor) -> Tensor:
 
 
 def gradient_norms(
-    net: SequenceNet, features: Tensor, *, lengths: Tensor, steps_back: int
+    net: SequenceNet, features: Tensor, *, lengths: Tensor, steps_back: int, place: int = 0
 ) -> Tensor:
     """(steps_back + 1,) mean norm of the gradient k steps before the end, over that at the end.
 
@@ -48,11 +53,13 @@ def gradient_norms(
     _check_steps_back(steps_back, lengths)
     net = _prepare(net).requires_grad_()
     with torch.enable_grad():
-        steps, states = _unroll(net, features.double())
-        read = torch.stack(steps, dim=1)  # (B, T, H)
+        layers = unroll(net, features.double(), lengths)
+        top = layers[-net.spec.num_directions :]
+        read = torch.cat([take_last(layer.steps, lengths) for layer in top], dim=1)  # (B, R)
         # With readout last-and-mean the linear layer reads features too, after the state.
-        of_states = net.readout.weight[:, : net.spec.hidden_size]
-        loss = (read[torch.arange(len(lengths)), lengths - 1] @ of_states.T).sum()
+        of_states = net.readout.weight[:, : net.spec.step_size]
+        loss = (read @ of_states.T).sum()
+    states = layers[place].states
     tensors = [tensor for state in states for tensor in state]
     gradients = torch.autograd.grad(loss, tensors, materialize_grads=True)
     by_step = torch.stack(gradients, dim=1).reshape(len(lengths), len(states), -1)
@@ -68,6 +75,7 @@ def jacobian_norms(
     lengths: Tensor,
     steps_back: int,
     norm: Literal["spectral", "frobenius"] = "spectral",
+    place: int = 0,
 ) -> Tensor:
     """(steps_back + 1,) mean norm of ∂h_T/∂h_{T-k}, entry k; the first is that of I.
 
@@ -76,10 +84,9 @@ def jacobian_norms(
     value decomposition a sequence and step. Raises ValueError for nets that are not simple.
     """
     _check_steps_back(steps_back, lengths)
-    net, layer = _prepare_simple(net)
+    net, layer = _prepare_simple(net, place)
     weight = recurrent_matrix(layer).detach()
-    hidden = hidden_states(net, features)
-    slopes = _slopes(layer, hidden)
+    slopes = _slopes(layer, hidden_states(net, features, lengths=lengths, place=place))
     product = torch.eye(len(weight), dtype=weight.dtype).expand(len(lengths), -1, -1)
     norms = []
     for k in range(steps_back + 1):
@@ -90,44 +97,60 @@ def jacobian_norms(
     return torch.stack(norms)
 
 
-def jacobian_radii(net: SequenceNet, features: Tensor, *, lengths: Tensor) -> Tensor:
+def jacobian_radii(
+    net: SequenceNet, features: Tensor, *, lengths: Tensor, place: int = 0
+) -> Tensor:
     """(B,) spectral radius of the last step's Jacobian, ∂h_T/∂h_{T-1} = diag(f'(s_T)) W_hh.
 
     With ReLU, what is left of the recurrent matrix's radius once the units that are off are masked.
     Raises ValueError for nets that are not simple.
     """
-    net, layer = _prepare_simple(net)
+    net, layer = _prepare_simple(net, place)
     weight = recurrent_matrix(layer).detach()
-    slopes = _slopes(layer, hidden_states(net, features))
+    slopes = _slopes(layer, hidden_states(net, features, lengths=lengths, place=place))
     jacobians = slopes[torch.arange(len(lengths)), lengths - 1][:, :, None] * weight  # (B, H, H)
     radii: Tensor = torch.linalg.eigvals(jacobians).abs().amax(dim=1)
     return radii
 
 
-def active_share(net: SequenceNet, features: Tensor, *, lengths: Tensor) -> Tensor:
+def active_share(net: SequenceNet, features: Tensor, *, lengths: Tensor, place: int = 0) -> Tensor:
     """(T,) mean share of units above zero at each step. Raises ValueError for other than ReLU."""
-    net, layer = _prepare_simple(net)
+    net, layer = _prepare_simple(net, place)
     if layer.nonlinearity != "relu":
         raise ValueError(
             f"{net.spec.name} has no ReLU, so none of its units is off; use a ReLU net"
         )
-    active = (hidden_states(net, features) > 0).double().mean(dim=2)
+    hidden = hidden_states(net, features, lengths=lengths, place=place)
+    active = (hidden > 0).double().mean(dim=2)
     return _mean_over_running(active, lengths)
 
 
 def sensitivity(
-    net: SequenceNet, features: Tensor, *, lengths: Tensor, size: float = 1e-3, seed: int = 0
+    net: SequenceNet,
+    features: Tensor,
+    *,
+    lengths: Tensor,
+    size: float = 1e-3,
+    seed: int = 0,
+    place: int = 0,
 ) -> Tensor:
     """(T,) mean |h_t(x + e) − h_t(x)| / |e|, where e is added to the first step only.
 
+    The first as the layer reads them: the last real one for a backward layer.
     e has norm `size` and a direction that `seed` draws for each sequence. Values below about
     1e-16 |h| / size are rounding.
     """
     generator = torch.Generator().manual_seed(seed)
     push = torch.randn(features[:, 0].shape, generator=generator, dtype=torch.float64)
     push = size * push / push.norm(dim=1, keepdim=True)
-    pushed = torch.cat([features[:, :1].double() + push[:, None], features[:, 1:].double()], dim=1)
-    distance = (hidden_states(net, pushed) - hidden_states(net, features)).norm(dim=2)
+    pushes = torch.cat([push[:, None], torch.zeros_like(features[:, 1:]).double()], dim=1)
+    if is_backward(net, place):
+        pushes = reverse_real_steps(pushes, lengths)
+    states, moved = (
+        hidden_states(net, read, lengths=lengths, place=place)
+        for read in (features, features.double() + pushes)
+    )
+    distance = (moved - states).norm(dim=2)
     return _mean_over_running(distance / size, lengths)
 
 
@@ -155,11 +178,11 @@ def matrix_with_eigenvalues(eigenvalues: tuple[float, float], *, angle: float = 
     return axes @ torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)) @ axes.T
 
 
-def hidden_states(net: SequenceNet, features: Tensor) -> Tensor:
+def hidden_states(net: SequenceNet, features: Tensor, *, lengths: Tensor, place: int = 0) -> Tensor:
     """(B, T, H) float64 h_t at every step, padding included. Raises ValueError for mean-pool."""
+    net = _prepare(net)
     with torch.no_grad():
-        _, states = _unroll(_prepare(net), features.double())
-    return torch.stack([state[0] for state in states], dim=1)
+        return unroll(net, features.double(), lengths)[place].hidden
 
 
 def _prepare(net: SequenceNet) -> SequenceNet:
@@ -169,34 +192,20 @@ def _prepare(net: SequenceNet) -> SequenceNet:
     return copy.deepcopy(net).double().cpu()
 
 
-def _prepare_simple(net: SequenceNet) -> tuple[SequenceNet, nn.RNN | KeptRnn]:
+def _prepare_simple(net: SequenceNet, place: int) -> tuple[SequenceNet, nn.RNN | KeptRnn]:
     net = _prepare(net)
-    if not isinstance(net.recurrent, SIMPLE):
+    layer = list_layers(net.recurrent)[place]
+    if not isinstance(layer, SIMPLE):
         raise ValueError(
             f"{net.spec.name} is no simple net, h = f(W x + W h + b), for which alone this is "
             f"defined; use gradient_norms"
         )
-    return net, net.recurrent
+    return net, layer
 
 
 def _slopes(layer: nn.RNN | KeptRnn, hidden: Tensor) -> Tensor:
     """f'(s_t) from h_t = f(s_t)."""
     return (hidden > 0).double() if layer.nonlinearity == "relu" else 1 - hidden**2
-
-
-def _unroll(net: SequenceNet, features: Tensor) -> tuple[list[Tensor], list[tuple[Tensor, ...]]]:
-    """What is read of each step, (B, H), and the states after it: (h,), or an lstm's (h, c).
-
-    All are on autograd's tape.
-    """
-    state = net.initial_state(len(features))
-    steps, states = [], []
-    with parametrize.cached():  # a kept matrix is computed once
-        for features_t in features.unbind(dim=1):
-            step, state = net.advance(features_t, state)
-            steps.append(step)
-            states.append((state.hidden, state.cell)[: len(net.spec.state_sizes)])
-    return steps, states
 
 
 def _back_from_the_end(values: Tensor, lengths: Tensor, *, steps_back: int) -> Tensor:

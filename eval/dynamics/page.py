@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,12 @@ def find_notes(dynamics: Dynamics) -> list[str]:
     steps = str(longest) if shortest == longest else f"{shortest} to {longest}"
     notes = [
         f"Measured on {dynamics.num_sequences} sequences of {steps} steps of the validation part, "
-        f"without dropout; verdicts are on the start of training."
+        f"without dropout; "
+        + (
+            "the paper's nets have one layer, so there are no verdicts on this one."
+            if dynamics.start.layer
+            else "verdicts are on the start of training."
+        )
     ]
     if dynamics.without_end:
         notes.append(f"There is no end of training: {dynamics.without_end}.")
@@ -85,29 +90,39 @@ def find_notes(dynamics: Dynamics) -> list[str]:
 def _draw(
     dynamics: Dynamics, portraits: Mapping[str, NDArray[np.float64]]
 ) -> tuple[str, str, str, str, str]:
-    moments = dynamics.moments
+    """The pictures of each finding, of all layers one below another; "" where there is none."""
+    of_layers = [
+        _draw_layer(moments, f"-{place}" if place else "")
+        for place, moments in enumerate(dynamics.by_layer.values())
+    ]
+    spectra, gradients, active, sensitivities = map("".join, zip(*of_layers, strict=True))
+    pictures = draw_portrait_picture(portraits, "portraits")
+    return spectra, gradients, active, sensitivities, pictures
+
+
+def _draw_layer(moments: Sequence[Moment], ending: str) -> tuple[str, str, str, str]:
+    """The pictures of one layer; `ending` tells their names from those of other layers."""
     return (
-        draw_spectra(moments, "spectrum") if dynamics.start.eigenvalues is not None else "",
+        draw_spectra(moments, f"spectrum{ending}") if moments[0].eigenvalues is not None else "",
         draw_lines(
-            [(f"gradient, {m.name}", m.gradient_norms) for m in moments]
-            + [(f"Jacobian, {m.name}", m.jacobian_norms) for m in moments],
-            "gradient",
+            [(f"gradient, {m.title}", m.gradient_norms) for m in moments]
+            + [(f"Jacobian, {m.title}", m.jacobian_norms) for m in moments],
+            f"gradient{ending}",
             axes_names=("steps back", "norm"),
             log=True,
         ),
         draw_lines(
-            [(f"{m.name} of training", m.active_share) for m in moments],
-            "active",
+            [(m.when, m.active_share) for m in moments],
+            f"active{ending}",
             axes_names=("step", "share of units on"),
             log=False,
         ),
         draw_lines(
-            [(f"{m.name} of training", m.sensitivity) for m in moments],
-            "sensitivity",
+            [(m.when, m.sensitivity) for m in moments],
+            f"sensitivity{ending}",
             axes_names=("step", "move over push"),
             log=True,
         ),
-        draw_portrait_picture(portraits, "portraits"),
     )
 
 
@@ -121,7 +136,7 @@ def _describe(dynamics: Dynamics, findings: list[Finding]) -> dict[str, Any]:
         "steps": list(dynamics.lengths),
         "without_end": dynamics.without_end,
         "undefined": dict(dynamics.undefined),
-        "moments": {moment.name: _describe_moment(moment) for moment in dynamics.moments},
+        "moments": {moment.title: _describe_moment(moment) for moment in dynamics.moments},
         "findings": [asdict(finding) for finding in findings],
     }
 

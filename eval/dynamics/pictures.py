@@ -37,10 +37,10 @@ def draw_spectra(moments: Sequence[Moment], name: str) -> str:
             axes.set_ylim(-reach, reach)
             axes.set_aspect("equal")
             axes.set_xlabel("real")
-            axes.set_title(f"{moment.name} of training", fontsize=10)
+            axes.set_title(moment.when, fontsize=10)
         panels[0].set_ylabel("imaginary")
         text = "; ".join(
-            f"{moment.name}: {len(moment.eigenvalues)} eigenvalues, the largest "
+            f"{moment.title}: {len(moment.eigenvalues)} eigenvalues, the largest "
             f"{abs(moment.eigenvalues[0]):.3g} in modulus"
             for moment in moments
             if moment.eigenvalues is not None
