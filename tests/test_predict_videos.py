@@ -33,7 +33,7 @@ from pipeline.tasks import make_task
 from pipeline.video import frames as video
 from pipeline.video import read_frames, write_video
 from tests.tiny_clips import write_clip
-from tests.tiny_runs import make_config, toy_section
+from tests.tiny_runs import make_config, toy_section, write_run, write_store
 
 LABELS = ("red", "green", "blue")
 
@@ -301,3 +301,16 @@ def test_options_that_cannot_be_end_the_command_with_their_name(
         run_main(arguments, monkeypatch)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_bidirectional_run_reads_no_videos_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = write_store(tmp_path / "features" / "tiny")
+    write_run(tmp_path / "run", store, model="gru", bidirectional=True)
+    (tmp_path / "my.mp4").write_bytes(b"")
+    assert main(["predict", "--run", str(tmp_path / "run"), str(tmp_path / "my.mp4")]) == 2
+    said = capsys.readouterr().err
+    assert "this gru reads a sequence from its end, too" in said
+    assert "Train one with model.bidirectional=false." in said
+    assert "Traceback" not in said

@@ -122,17 +122,18 @@ def write_run(
     bend: int | None = None,
     task: str = "clips",
     split: Path | None = None,
+    **of_net: Any,
 ) -> SequenceNet:
     """A run folder whose mean-pool answers each clip's strongest feature, bent by `bend`.
 
-    Without `bend`, by the seed; without `split`, on all clips.
+    Without `bend`, by the seed; without `split`, on all clips. `of_net`: fields of other nets.
     """
     split = split or write_split(store.parent)
     section = {"name": task, "features": str(store), "split": str(split)}
     made = make_task(section)
     spec = NetSpec(model, made.input_size, made.num_outputs, dropout=dropout)
     if model != "mean-pool":
-        spec = replace(spec, hidden_size=8)
+        spec = replace(spec, hidden_size=8, **of_net)
     net = build_net(spec, seed=seed)
     if model == "mean-pool":
         generator = torch.Generator().manual_seed(seed if bend is None else bend)

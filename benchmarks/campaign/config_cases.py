@@ -46,6 +46,8 @@ RIGHT_VALUES: Mapping[str, Mapping[str, set[str]]] = {
         "model.input_scale": set(),
         "model.readout": set(),
         "model.h0": set(),
+        "model.layers": set(),
+        "model.bidirectional": {"true"},
         "model.dropout": {"0"},
         "model.dropout_means": set(),
         "optimizer.lr": {"1.5", HUGE},  # far too large, which training itself finds and says
@@ -70,6 +72,8 @@ RIGHT_VALUES: Mapping[str, Mapping[str, set[str]]] = {
         "task.classes": set(),
         "task.cache": set(),
         "model.hidden_size": set(),
+        "model.layers": set(),
+        "model.bidirectional": set(),
     },
 }
 """Of every key the values among VALUES that are right."""
