@@ -178,11 +178,14 @@ def test_a_sequence_in_cuts_is_read_as_it_is_whole(name: str, layers: int) -> No
         torch.testing.assert_close(found, end, atol=CLOSE, rtol=CLOSE)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # by the kernel, and by torch
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("name", RECURRENT)
-def test_the_state_after_is_that_of_each_sequences_last_real_step(name: str, layers: int) -> None:
-    net = make_net(name, layers=layers, readout="all")
-    features = draw(4, 9, 3)
+def test_the_state_after_is_that_of_each_sequences_last_real_step(
+    name: str, layers: int, dtype: torch.dtype
+) -> None:
+    net = make_net(name, layers=layers, readout="all").to(dtype)
+    features = draw(4, 9, 3, dtype=dtype)
     features[torch.arange(9) >= LENGTHS[:, None]] = 1e3
     state = net.advance_all(draw(4, 5, 3, seed=1), torch.full((4,), 5), net.initial_state(4))[1]
     read, after = net.advance_all(features, LENGTHS, detached(state))

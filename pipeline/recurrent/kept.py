@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import orthogonal
 
+from pipeline.recurrent.cells import take_last
 from pipeline.recurrent.spec import NetKind
 
 _MATRIX = "weight_hh_l0"
@@ -33,14 +34,14 @@ class KeptRnn(nn.Module):
     def forward(
         self, features: Tensor, states: tuple[Tensor, ...], lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """States (B, T, H), and the one after the last step."""
+        """States (B, T, H), and the one after each sequence's last real step."""
         run = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
         names = ("weight_ih_l0", _MATRIX, "bias_ih_l0", "bias_hh_l0")
         weights = [getattr(self, name) for name in names]
-        outputs, after = run(
+        outputs, _ = run(
             features, states[0][None], weights, True, 1, 0.0, self.training, False, True
         )  # with biases, one layer, no dropout, one direction, batch first
-        return outputs, (after[0],)
+        return outputs, (take_last(outputs, lengths),)
 
 
 class _Diagonal(nn.Module):
