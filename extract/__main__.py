@@ -1,8 +1,9 @@
-"""Videos to CNN features of their frames: `python -m extract --videos UCF101/`."""
+"""Videos to CNN features of their frames, and speech to filter banks: `python -m extract`."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from extract.allocation import keep_freed_memory
 from extract.limit import spread
-from extract.options import EXTRACT, INSPECT, VERIFY, parse_words
+from extract.options import EXTRACT, INSPECT, SPEECH, VERIFY, parse_words
 from pipeline.clips import find_clips, is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
 
@@ -45,6 +46,36 @@ def extract(options: argparse.Namespace) -> int:
         num_workers=setup.num_workers,
     )  # fmt: skip
     print(summarize(outcome, out, found.num_ignored))
+    return OK if outcome.is_complete and not outcome.problems else SOME_FAILED
+
+
+def extract_speech(options: argparse.Namespace) -> int:
+    """Do the extraction of speech that the options ask for; the exit code."""
+    from extract.speech import flow
+    from extract.speech.banks import BACKBONE, make_spec
+    from extract.speech.corpus import find_utterances
+
+    found = find_utterances(options.speech)
+    if options.limit:
+        clips = spread(found.clips.clips, options.limit)
+        found = replace(found, clips=replace(found.clips, clips=clips))
+    out = options.out or default_out(options.speech, BACKBONE)
+    was_there = out.exists()
+    spec = make_spec(has_energy=not options.without_energy)
+    num = len(found.clips.clips)
+    print(f"{num} utterances of {options.speech} -> {out}: {spec.dim} numbers a frame", flush=True)
+    outcome = flow.extract_speech(found, out, spec=spec, label_rate=options.label_rate)
+    if outcome.is_complete and not outcome.num_stored:
+        if not was_there:
+            shutil.rmtree(out)
+        first = outcome.problems[0]
+        raise ValueError(
+            f"{options.speech}: none of {num} utterances can be taken, such as {first.path}: "
+            f"{first.reason}."
+        )
+    print(summarize(outcome, out, 0))
+    if outcome.is_complete:
+        print("\n".join(flow.describe_speech(found, out)))
     return OK if outcome.is_complete and not outcome.problems else SOME_FAILED
 
 
@@ -113,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         options = parse_words(words)
-        commands = {INSPECT: inspect, VERIFY: verify, EXTRACT: extract}
+        commands = {INSPECT: inspect, VERIFY: verify, EXTRACT: extract, SPEECH: extract_speech}
         return commands[options.verb](options)
 
     return run_command(

@@ -94,7 +94,7 @@ def extract_features(
             stack.callback(progress.close)
             work = _Work(videos, out, spec, encoder, pool, writer, progress, tally)
             work.run(left.todo)
-    return _conclude(out, spec, found, shards, tally)
+    return conclude(out, spec, found, shards, tally)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class _Work:
         self.tally.decode_seconds += end.seconds
 
 
-def _conclude(
+def conclude(
     out: Path, spec: FeatureSpec, found: FoundClips, shards: Sequence[Shard], tally: Tally
 ) -> Outcome:
     """Write problems.csv over everything the store knows and, when all is there, the index."""

@@ -11,6 +11,12 @@ from pipeline.choices import check_choice
 from pipeline.devices import DEVICES, read_device
 
 EXTRACT, INSPECT, VERIFY = "", "inspect", "verify"
+SPEECH = "--speech"
+"""What is done in place of EXTRACT where this option is given."""
+_FOR_VIDEOS = (
+    "backbone", "weights", "features", "stride", "device", "dtype", "batch_frames", "workers",
+)  # fmt: skip
+_FOR_SPEECH = ("without_energy", "label_rate")
 _OLD_INSPECT = "--inspect"
 _EXAMPLES = """\
 examples:
@@ -24,6 +30,8 @@ examples:
       the videos of a list: path,label and, if wanted, group and split
   python -m extract --videos my_clips/ --backbone timm/convnext_tiny --stride 5
       every fifth frame through a timm model
+  python -m extract --speech TIMIT/
+      filter banks of a corpus in TIMIT's layout, with the phone of every frame
   python -m extract inspect features/UCF101-googlenet
       what a store holds
   python -m extract verify features/UCF101-googlenet
@@ -56,7 +64,7 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
     """
     _refuse_old_spelling(words)
     if not words or words[0].startswith("-"):
-        return make_parser().parse_args(words, argparse.Namespace(verb=EXTRACT))
+        return _choose_kind(make_parser().parse_args(words, argparse.Namespace(verb=EXTRACT)))
     if Path(words[0]).exists():
         raise ValueError(
             f"python -m extract: expected {INSPECT}, {VERIFY} or an option, found {words[0]!r}.\n"
@@ -65,6 +73,19 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
     check_choice("python -m extract", words[0], (INSPECT, VERIFY))
     make = {INSPECT: make_inspect_parser, VERIFY: make_verify_parser}[words[0]]
     return make().parse_args(words[1:], argparse.Namespace(verb=words[0]))
+
+
+def _choose_kind(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with the verb SPEECH where speech was asked for; ValueError for those without
+    effect on what was."""
+    kind, without = ("--videos", _FOR_SPEECH) if options.speech is None else (SPEECH, _FOR_VIDEOS)
+    defaults = vars(make_parser().parse_args([kind, "."]))
+    for name in without:
+        if getattr(options, name) != defaults[name]:
+            raise ValueError(f"--{name.replace('_', '-')} has no effect with {kind}: leave it out.")
+    if kind == SPEECH:
+        options.verb = SPEECH
+    return options
 
 
 def _refuse_old_spelling(words: Sequence[str]) -> None:
@@ -110,7 +131,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The options of an extraction."""
     parser = argparse.ArgumentParser(
         prog="python -m extract",
-        description="Decode videos and write the CNN features of their frames into HDF5.\n\n"
+        description="Decode videos and write the CNN features of their frames into HDF5, or speech "
+        "and its filter banks.\n\n"
         "verbs, with options of their own (python -m extract VERB --help):\n"
         f"  {INSPECT}  what a store holds\n"
         f"  {VERIFY}   whether it is what was written",
@@ -118,15 +140,23 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "--videos",
         type=Path,
-        required=True,
         metavar="DIR|CSV",
         help="videos in one folder per class, or a list path,label[,group][,split]",
     )
+    source.add_argument(
+        SPEECH,
+        type=Path,
+        metavar="DIR",
+        help="speech in TIMIT's layout: TRAIN|TEST/DRx/SPEAKER/UTT.WAV (NIST SPHERE or RIFF) with "
+        "UTT.PHN",
+    )
     add("--out", type=Path, metavar="DIR", help="default: features/<folder>-<backbone>")
     _add_encoder_options(parser)
+    _add_speech_options(parser)
     add(
         "--workers",
         type=_positive,
@@ -134,7 +164,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="decoding processes; default: a quarter of the cores, on a GPU all but one",
     )
-    add("--limit", type=_positive, metavar="N", help="only N clips of all classes, to try")
+    add(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help="only N clips of all classes, or of speakers, to try",
+    )
     return parser
 
 
@@ -175,6 +210,22 @@ def _add_encoder_options(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="N",
         help="frames encoded at a time; default 16 on a CPU, 128 on a GPU",
+    )
+
+
+def _add_speech_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--without-energy",
+        action="store_true",
+        help="of speech 120 numbers a frame, 40 filter banks with their differences; default: 123, "
+        "the energy with its own beside them",
+    )
+    add(
+        "--label-rate",
+        type=_positive,
+        metavar="HZ",
+        help="what .PHN files count samples at; default: each sound's own rate",
     )
 
 

@@ -30,6 +30,7 @@ FLOORS = {
     "pipeline.devices": 1,
     "pipeline.recurrent": 1,
     "pipeline.sequences": 1,
+    "pipeline.sound": 1,
     "pipeline.video": 1,
     "pipeline.features": 2,
     "pipeline.backbones": 3,
@@ -59,12 +60,13 @@ FLOORS = {
 # A roof's rooms have its package's name; nothing outside imports them.
 ROOFS = ("demo", "papers.reproduction", "papers.__main__", "np_rnn")
 HOMES = {
-    "av": ("pipeline.video",),
+    "av": ("pipeline.sound", "pipeline.video"),
     "decord": ("pipeline.video",),
     "h5py": ("pipeline.features",),
     "huggingface_hub": ("pipeline.runs",),
     "hydra": ("train",),
     "jinja2": ("eval.pages",),
+    "kaldi_native_fbank": ("extract.speech",),
     "matplotlib": ("eval",),
     "omegaconf": ("train",),
     "onnx": ("eval.export",),
@@ -196,6 +198,8 @@ def test_modules_never_import_each_other_in_a_circle() -> None:
         ("pipeline.streaming", "from np_rnn import load_run"),
         ("pipeline.clips.splits", "import h5py"),
         ("extract.decode", "import av"),
+        ("extract.speech.flow", "import av"),
+        ("pipeline.tasks.speech", "import kaldi_native_fbank"),
         ("extract.decode", "from decord import VideoReader"),
         ("train.fit", "from torchvision.models import googlenet"),
         ("eval.predictions.predict", "import pytorch_lightning as pl"),

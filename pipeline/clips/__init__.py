@@ -9,8 +9,10 @@ from pipeline.clips.clip import (
     find_clips,
     is_clip_list,
     keep_ids,
+    list_files,
     read_clip_list,
     read_group,
+    refuse_unfit,
     write_clip_list,
 )
 from pipeline.clips.splits import (
@@ -38,8 +40,10 @@ __all__ = [
     "is_clip_list",
     "is_split_file",
     "keep_ids",
+    "list_files",
     "read_clip_list",
     "read_group",
     "read_split",
+    "refuse_unfit",
     "write_clip_list",
 ]

@@ -95,16 +95,16 @@ def find_clips(videos: Path) -> FoundClips:
     """
     if is_clip_list(videos):
         listed = [clip for clip, _ in read_clip_list(videos)]
-        return _refuse_unfit(videos.parent, listed, num_ignored=0)
+        return refuse_unfit(videos.parent, listed, num_ignored=0)
     if not videos.is_dir():
         raise ValueError(
             f"--videos {videos}: expected a folder of videos or a CSV list of them, found "
             f"{_kind(videos)}."
         )
-    files = _list_files(videos)
+    files = list_files(videos)
     paths = [path for path in files if Path(path).suffix.lower() in VIDEO_SUFFIXES]
     _refuse_no_dataset(videos, files, paths)
-    return _refuse_unfit(videos, _make_clips(paths), num_ignored=len(files) - len(paths))
+    return refuse_unfit(videos, _make_clips(paths), num_ignored=len(files) - len(paths))
 
 
 def is_clip_list(path: Path) -> bool:
@@ -185,7 +185,7 @@ def _kind(path: Path) -> str:
     return "a file" if path.exists() else "nothing there"
 
 
-def _list_files(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """Paths of all files below `folder`, relative to it, sorted; links to folders are followed.
 
     A link that leads back to a folder above itself is not followed again.
@@ -227,7 +227,7 @@ def keep_ids(clips: Iterable[Clip], known: Sequence[Clip]) -> tuple[Clip, ...]:
     return tuple(replace(clip, id=id_of.get(clip.path, clip.id)) for clip in clips)
 
 
-def _refuse_unfit(folder: Path, clips: Sequence[Clip], *, num_ignored: int) -> FoundClips:
+def refuse_unfit(folder: Path, clips: Sequence[Clip], *, num_ignored: int) -> FoundClips:
     """The clips that can be read and shown, and problems that name the others."""
     reasons = {clip: reason for clip in clips if (reason := _find_unfit(folder, clip))}
     fit, shared = _refuse_shared_ids(clip for clip in clips if clip not in reasons)

@@ -26,6 +26,8 @@ from pipeline.features.spec import (
     ClipRecord,
     Failure,
     FeatureSpec,
+    join_labels,
+    split_labels,
 )
 from pipeline.features.store import FeatureStore
 from pipeline.features.verify import ShardCheck, check_index, check_shard
@@ -47,11 +49,13 @@ __all__ = [
     "check_index",
     "check_shard",
     "claim_store",
+    "join_labels",
     "read_index",
     "read_shard",
     "read_spec",
     "read_videos_place",
     "read_weights_place",
+    "split_labels",
     "write_index",
     "write_videos_place",
     "write_weights_place",

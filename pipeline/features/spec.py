@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,7 @@ class ClipRecord:
     promise); of these, every stride-th was encoded: `num_steps` rows. `problem` is "" for a whole
     clip. `num_bytes` and `digest` are of the video file, to see later whether it changed.
     `checksum` is of the features as they are stored; "" in stores that were written without.
+    `labels` are those of the steps, as `join_labels` writes them; "" where steps have none.
     """
 
     clip: Clip
@@ -115,6 +117,7 @@ class ClipRecord:
     num_bytes: int = -1
     digest: str = ""
     checksum: str = ""
+    labels: str = ""
 
     def __post_init__(self) -> None:
         if self.problem and self._first_word not in _CONDITION_OF:
@@ -145,6 +148,8 @@ class ClipRecord:
         """Plain numbers and strings for HDF5; -1 stands for an unknown header count."""
         content = {**asdict(self.clip), **asdict(self)}
         del content["clip"]
+        if not self.labels:  # of videos, whose frames have none
+            del content["labels"]
         header = self.num_header_frames
         return {**content, "num_header_frames": -1 if header is None else header}
 
@@ -155,6 +160,21 @@ class ClipRecord:
         clip = Clip(**{f.name: plain.pop(f.name) for f in fields(Clip)})
         header = plain.pop("num_header_frames")
         return cls(clip=clip, num_header_frames=None if header < 0 else header, **plain)
+
+
+def join_labels(labels: Sequence[str]) -> str:
+    """The labels of a clip's steps in one line: `h#*20 p*12 l*4`.
+
+    No label holds a space; that of a step without one is "".
+    """
+    assert not any(" " in label for label in labels)
+    return " ".join(f"{label}*{len(list(same))}" for label, same in groupby(labels))
+
+
+def split_labels(line: str) -> list[str]:
+    """The labels that `join_labels` was given."""
+    runs = (run.rpartition("*") for run in line.split(" ") if run)
+    return [label for label, _, count in runs for _ in range(int(count))]
 
 
 @dataclass(frozen=True)

@@ -41,17 +41,16 @@ class FeatureStore:
     def digest(self) -> str:
         """16 hex digits that are equal where two stores hold the same clips with equal features.
 
-        Over the spec without its versions, and each clip's id, label, group, path, length and
-        checksum; of features without checksums only that much is known.
+        Over the spec without its versions, and each clip's id, label, group, path, length,
+        checksum and, where it has some, labels of its steps; of features without checksums only
+        that much is known.
         """
         lines = [self.spec.digest()]
         for clip_id, record in sorted(self.records.items()):
             clip = record.clip
-            lines.append(
-                json.dumps(
-                    [clip_id, clip.label, clip.group, clip.path, record.num_steps, record.checksum]
-                )
-            )
+            content = [clip_id, clip.label, clip.group, clip.path, record.num_steps]
+            labels = [record.labels] if record.labels else []
+            lines.append(json.dumps([*content, record.checksum, *labels]))
         return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
     def read(self, clip_id: str) -> NDArray[Any]:

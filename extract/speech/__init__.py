@@ -1,0 +1,1 @@
+"""Speech to filter banks with the phone of every frame: `python -m extract --speech TIMIT/`."""
