@@ -114,19 +114,27 @@ def estimate_share(
     return Estimate(value, *_clopper_pearson(value, effective))
 
 
-def estimate_mean(values: Floats, sources: Sequence[str]) -> Estimate:
+def estimate_mean(
+    values: Floats, sources: Sequence[str], weights: Floats | None = None
+) -> Estimate:
     """The mean of `values`, (N,) or (S, N) for S seeds, and its 95 % interval by Student's t.
 
-    Sources and seeds count as in `estimate_share`. One source alone bounds nothing: [-inf, inf].
+    With `weights` (N,) that sum to 1, the weighted mean, as of N clips of unlike lengths: the
+    variance is then a ratio's (Cochran 1977, 6.3). Sources and seeds count as in `estimate_share`.
+    One source alone bounds nothing: [-inf, inf].
     """
     matrix = np.atleast_2d(np.asarray(values, dtype=np.float64))
     per_clip = matrix.mean(axis=0)
-    value = float(per_clip.mean())
-    sums = _sum_by_source((per_clip - value) / len(per_clip), sources)
+    if weights is None:
+        weights = np.full(len(per_clip), 1.0 / len(per_clip))
+        value, of_seeds = float(per_clip.mean()), matrix.mean(axis=1)
+    else:
+        value, of_seeds = float(per_clip @ weights), matrix @ weights
+    sums = _sum_by_source((per_clip - value) * weights, sources)
     if len(sums) == 1:
         return Estimate(value, -np.inf, np.inf)
     variance = float((sums**2).sum()) * len(sums) / (len(sums) - 1)
-    variance = _add_seeds(variance, matrix.mean(axis=1))
+    variance = _add_seeds(variance, of_seeds)
     half = _student(len(sums) - 1) * variance**0.5
     return Estimate(value, value - half, value + half)
 

@@ -31,6 +31,7 @@ def test_only_paths_and_how_features_are_held_are_not_learned() -> None:
     assert found == {
         ("clips", "features"), ("clips", "cache"), ("arrow-of-time", "features"),
         ("arrow-of-time", "cache"), ("mnist", "root"), ("permuted-mnist", "root"),
+        ("speech-frames", "features"), ("speech-frames", "cache"),
     }  # fmt: skip
 
 

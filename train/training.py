@@ -122,10 +122,11 @@ def _refuse_one_class(task: Task) -> None:
 
 
 def find_unvalidated(task: Task) -> tuple[str, ...]:
-    """The classes without a sequence in the validation part."""
+    """The classes without a sequence in the validation part, or a frame of one."""
     from pipeline.tasks.clips import ClipsTask  # noqa: PLC0415 - checking a config needs no torch
+    from pipeline.tasks.speech import SpeechTask  # noqa: PLC0415
 
-    return task.find_absent("val") if isinstance(task, ClipsTask) else ()
+    return task.find_absent("val") if isinstance(task, ClipsTask | SpeechTask) else ()
 
 
 def find_folder(out: Path, config: RunConfig) -> Path:

@@ -43,10 +43,11 @@ NOTES = {
 def check_frames(run: Run, frames: str) -> None:
     """Raise ValueError for an unknown choice, or one without a meaning for the run's task."""
     check_choice("--frames", frames, FRAMES)
-    if frames != ALL and run.features is None:
+    is_of_frames = run.features is not None and run.config.net.readout != "all"
+    if frames != ALL and not is_of_frames:
         raise ValueError(
             f"--frames {frames}: {run.folder} is of the task {run.config.task.name}, whose inputs "
-            f"are no frames.\nLeave it out, or give runs of clips or arrow-of-time."
+            f"are no frames of clips.\nLeave it out, or give runs of clips or arrow-of-time."
         )
 
 

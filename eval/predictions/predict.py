@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import WEIGHTS, Run, load_net
 from pipeline.sequences import SequenceSet, make_loader
 from pipeline.tasks import NOT_SCORED, Task, make_task
+from pipeline.tasks.options import COUNTED_BY_STEPS
+from pipeline.tasks.timit import find_folds, place_folds
 
 _WHAT = {
     "features": "the feature store it was trained on",
@@ -53,9 +56,10 @@ class PartReader:
         options = {**run.config.task.learned(), **self._find_places(run)}
         section = {"name": run.config.task.name, **options}
         labels = run.config.labels
-        key = json.dumps([section, labels], sort_keys=True)
+        origin = run.config.origin
+        key = json.dumps([section, labels, origin.sequences], sort_keys=True)
         if key not in self._read:
-            task = make_task(section, labels=labels or None)
+            task = make_task(section, labels=labels or None, origin=origin)
             self._read[key] = task, self._choose_frames(task)
         task, sequences = self._read[key]
         _check_task(run, task)
@@ -156,7 +160,11 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Pr
     """What the run's net answers on the reader's part. ValueError where the run has no net."""
     net = load_net(run)
     task, sequences = reader.read(run)
-    outputs, targets = compute_outputs(net, sequences, batch_size=batch_size, device=device)
+    folds = find_folds(task.origin)
+    places = [place_folds(task.labels, fold) for fold in folds]
+    outputs, targets = compute_outputs(
+        net, sequences, batch_size=batch_size, device=device, folds=places
+    )
     return Predictions(
         labels=_label_outputs(task, spec=run.config.net),
         is_by_step=run.config.net.readout == "all",
@@ -165,7 +173,17 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Pr
         sources=tuple(task.sources(reader.part)),
         use=task.use(reader.part),
         frames=reader.frames,
+        num_scored=count_scored(sequences) if run.config.task.name in COUNTED_BY_STEPS else None,
+        folds=folds,
     )
+
+
+def count_scored(sequences: SequenceSet) -> NDArray[np.int64]:
+    """(N,) the steps of each sequence that have a label, of targets (B, T)."""
+    counts = [
+        int((sequences[[place]].targets != NOT_SCORED).sum()) for place in range(len(sequences))
+    ]
+    return np.array(counts, dtype=np.int64)
 
 
 def _label_outputs(task: Task, *, spec: NetSpec) -> tuple[str, ...]:
@@ -176,18 +194,24 @@ def _label_outputs(task: Task, *, spec: NetSpec) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def compute_outputs(
-    net: SequenceNet, sequences: SequenceSet, *, batch_size: int, device: str
+    net: SequenceNet,
+    sequences: SequenceSet,
+    *,
+    batch_size: int,
+    device: str,
+    folds: Sequence[Sequence[int]] = (),
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Outputs (N, C) and targets of all sequences, in the order of the set.
 
-    Of outputs (B, T, C) what `Predictions` keeps of classified steps.
+    Of outputs (B, T, C) what `Predictions` keeps of classified steps, `folds` as `place_folds`
+    gives them.
     """
     net = net.to(device).eval()
     outputs, targets, places = [], [], []
     for batch in make_loader(sequences, batch_size, seed=None):
         batch_on_device = batch.to(device)
         found = net(batch_on_device.features, batch_on_device.lengths).float().cpu()
-        found, wanted = summarize_steps(found, batch.targets) if found.ndim == 3 else (
+        found, wanted = summarize_steps(found, batch.targets, folds) if found.ndim == 3 else (
             found, batch.targets)  # fmt: skip
         outputs.append(found)
         targets.append(wanted)
@@ -196,11 +220,14 @@ def compute_outputs(
     return torch.cat(outputs)[order].numpy(), torch.cat(targets)[order].numpy()
 
 
-def summarize_steps(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def summarize_steps(
+    outputs: Tensor, targets: Tensor, folds: Sequence[Sequence[int]] = ()
+) -> tuple[Tensor, Tensor]:
     """What `Predictions` keeps of outputs (B, T, C) with targets (B, T), NOT_SCORED where none.
 
-    (B, 2): share right, and mean log probability of the target; (B, C): each label's share. As in
-    `metrics.top_k_hits` a tie is no hit.
+    (B, 2 + F): share right, mean log probability of the target, and share right of each of F folds,
+    which give the place of each label's class, -1 for one left out; (B, C): each label's share. As
+    in `metrics.top_k_hits` a tie is no hit, also one between labels of one class.
     """
     if targets.ndim != 2 or targets.is_floating_point():
         raise ValueError(
@@ -217,4 +244,16 @@ def summarize_steps(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     logs = outputs.log_softmax(dim=2).gather(2, places[:, :, None])[:, :, 0]
     mean_log = logs.where(scored, torch.zeros_like(logs)).sum(dim=1) / num
     counts = F.one_hot(places, outputs.shape[2]).mul(scored[:, :, None]).sum(dim=1)
-    return torch.stack([is_right.sum(dim=1) / num, mean_log], dim=1), counts / num[:, None]
+    kept = [is_right.sum(dim=1) / num, mean_log]
+    kept += [_share_right(outputs, places, scored, torch.tensor(fold)) for fold in folds]
+    return torch.stack(kept, dim=1), counts / num[:, None]
+
+
+def _share_right(outputs: Tensor, places: Tensor, scored: Tensor, fold: Tensor) -> Tensor:
+    """(B,) the share of the steps whose answer has the target's class, of those that have one."""
+    wanted = fold[places]
+    counted = scored & (wanted >= 0)
+    best = outputs.topk(2, dim=2).values
+    is_clear = (best[:, :, 0] > best[:, :, 1]) & torch.isfinite(outputs).all(dim=2)
+    is_right = (fold[outputs.argmax(dim=2)] == wanted) & is_clear & counted
+    return is_right.sum(dim=1) / counted.sum(dim=1).clamp(min=1)

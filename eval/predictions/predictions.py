@@ -27,6 +27,8 @@ _FRAMES = "frames"
 _TARGET = "target:"
 _SHARE = "share:"
 _BY_STEP_OUTPUTS = ("right", "log-probability")
+_RIGHT_OF = "right of "
+_NUM_SCORED = "scored"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,9 @@ class Predictions:
     Where many steps of a sequence have a label (`is_by_step`), what is kept of it does not grow
     with its length: `outputs` (N, 2) the share of the labelled steps that were answered rightly and
     the mean log probability of their labels, `targets` (N, C) each label's share of those steps.
+    Where sequences count by their steps, `num_scored` (N,) says how many have a label, and for each
+    of `folds`, keys of FOLDS by which labels are joined, another column of `outputs` is the share
+    right of the steps that it scores.
     `frames` says which frames of each clip were read: a key of FRAMES.
     """
 
@@ -51,6 +56,8 @@ class Predictions:
     use: PartUse
     is_by_step: bool = False
     frames: str = ALL
+    num_scored: NDArray[np.int64] | None = None
+    folds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         num = len(self.use.used)
@@ -60,7 +67,7 @@ class Predictions:
                 f"{num} clips, {len(self.targets)} targets, {len(self.sources)} sources and "
                 f"{len(self.outputs)} rows."
             )
-        width = len(_BY_STEP_OUTPUTS) if self.is_by_step else len(self.labels)
+        width = len(_name_by_step(self.folds)) if self.is_by_step else len(self.labels)
         if self.labels and self.outputs.shape != (num, width):
             raise ValueError(
                 f"Predictions: expected outputs ({num}, {width}), found {self.outputs.shape}: a "
@@ -83,6 +90,10 @@ class Predictions:
         return int((~np.isfinite(self.outputs).all(axis=1)).sum())
 
 
+def _name_by_step(folds: Sequence[str]) -> tuple[str, ...]:
+    return (*_BY_STEP_OUTPUTS, *(f"{_RIGHT_OF}{fold}" for fold in folds))
+
+
 def is_same_test(first: Predictions, second: Predictions) -> bool:
     """Whether both answer the same clips in the same order, with the same targets and labels."""
     return (
@@ -100,16 +111,19 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     (used, but some of its frames did not decode cleanly) or missing (the other cells are empty);
     `source`; `target`; and one `output:<label>` for each label. A
     regression has `target:<place>` and `output:<place>`; a classification of steps `share:<label>`,
-    `output:right` and `output:log-probability`. The numbers read back exactly. A column `frames`
-    follows `source` where not all frames were read in their order. The name of the last column,
-    whose cells are empty, is the file's checksum.
+    `output:right` and `output:log-probability`, with `output:right of <fold>` for each fold. The
+    numbers read back exactly. A column `frames` follows `source` where not all frames were read in
+    their order, and a column `scored` where sequences count by their steps. The name of the last
+    column, whose cells are empty, is the file's checksum.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     targets, names = _name_columns(predictions)
     frames = [] if predictions.frames == ALL else [predictions.frames]
+    scored = [] if predictions.num_scored is None else [_NUM_SCORED]
     outputs = [f"{_OUTPUT}{name}" for name in names]
-    writer.writerow(["id", "use", "source", *(_FRAMES for _ in frames), *targets, *outputs, BLANK])
+    more = [*(_FRAMES for _ in frames), *scored]
+    writer.writerow(["id", "use", "source", *more, *targets, *outputs, BLANK])
     condition_of = dict.fromkeys(predictions.use.truncated, TRUNCATED)
     condition_of |= dict.fromkeys(predictions.use.damaged, DAMAGED)
     for place, clip_id in enumerate(predictions.ids):
@@ -118,8 +132,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         is_label = predictions.kind == CLASSIFICATION
         cells = [predictions.labels[target]] if is_label else map(_write_number, target)
         numbers = map(_write_number, predictions.outputs[place])
-        writer.writerow([clip_id, use, predictions.sources[place], *frames, *cells, *numbers, ""])
-    blanks = [""] * (2 + len(frames) + len(targets) + len(names))
+        told = [
+            *frames,
+            *([] if predictions.num_scored is None else [predictions.num_scored[place]]),
+        ]
+        writer.writerow([clip_id, use, predictions.sources[place], *told, *cells, *numbers, ""])
+    blanks = [""] * (2 + len(more) + len(targets) + len(names))
     writer.writerows([clip_id, MISSING, *blanks] for clip_id in predictions.use.missing)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, seal(text.getvalue()))
@@ -131,7 +149,7 @@ def _name_columns(predictions: Predictions) -> tuple[list[str], Sequence[str]]:
     if predictions.kind == CLASSIFICATION:
         return ["target"], labels
     if predictions.kind == BY_STEP:
-        return [f"{_SHARE}{label}" for label in labels], _BY_STEP_OUTPUTS
+        return [f"{_SHARE}{label}" for label in labels], _name_by_step(predictions.folds)
     names = [str(place) for place in range(predictions.outputs.shape[1])]
     return [f"{_TARGET}{name}" for name in names], names
 
@@ -167,6 +185,7 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
     if header and is_seal(header[-1]):
         header, rows = header[:-1], [row[:-1] for row in rows]
     header, rows, frames = _take_frames(header, rows)
+    header, rows, num_scored = _take_num_scored(header, rows)
     first_output = next((i for i, name in enumerate(header) if name.startswith(_OUTPUT)), 0)
     if header[:3] != ["id", "use", "source"] or first_output < 4:
         raise ValueError("expected the columns id, use, source, target and outputs")
@@ -194,6 +213,14 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
         use=use,
         is_by_step=is_by_step,
         frames=frames,
+        num_scored=num_scored,
+        folds=tuple(
+            name.removeprefix(_OUTPUT + _RIGHT_OF)
+            for name in header[first_output:]
+            if name.startswith(_OUTPUT + _RIGHT_OF)
+        )
+        if is_by_step
+        else (),
     )
 
 
@@ -208,6 +235,17 @@ def _take_frames(
         raise ValueError(f"expected one of {', '.join(FRAMES)} as frames, found {sorted(found)}")
     header, *rows = [[*row[:3], *row[4:]] for row in (header, *rows)]
     return header, rows, found.pop()
+
+
+def _take_num_scored(
+    header: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]], NDArray[np.int64] | None]:
+    """Header and rows without the column `scored`, and what it says of the used sequences."""
+    if header[3:4] != [_NUM_SCORED]:
+        return header, rows, None
+    counts = np.array([int(row[3]) for row in rows if row[1] != MISSING], dtype=np.int64)
+    header, *rows = [[*row[:3], *row[4:]] for row in (header, *rows)]
+    return header, rows, counts
 
 
 def _name_output(column: str) -> str:

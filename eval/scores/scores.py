@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from eval.predictions.predictions import BY_STEP, Predictions
 from pipeline import metrics
 from pipeline.metrics import Estimate
 from pipeline.tasks import CLASSIFICATION
+from pipeline.tasks.timit import place_folds
 
 TOP_K = 5
+FRAME_ERROR = "frame error"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def score(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
     if seeds[0].kind == CLASSIFICATION:
         return _score_classification(seeds)
     if seeds[0].kind == BY_STEP:
-        return _score_steps(seeds)
+        return _score_steps(seeds) if seeds[0].num_scored is None else _score_frames(seeds)
     return _score_regression(seeds)
 
 
@@ -132,6 +134,60 @@ def _score_steps(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
     )
     name = "share of steps right"
     return _share(name, right, sources, floor=float(of_labels.max())), entropy
+
+
+def _score_frames(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
+    """The shares of frames answered wrongly, by phones and by their folds, and the cross entropy.
+
+    Over all frames alike, with intervals over the sources, which are speakers. The floor is that of
+    the commonest phone or class of these frames.
+    """
+    first = seeds[0]
+    assert first.num_scored is not None
+    shares, num = first.targets.astype(np.float64), first.num_scored
+    scores = [_frame_error(seeds, FRAME_ERROR, column=0, counts=shares * num[:, None])]
+    for column, fold in enumerate(first.folds, start=2):
+        counts = _fold_counts(shares * num[:, None], place_folds(first.labels, fold))
+        scores.append(_frame_error(seeds, f"{FRAME_ERROR}, {fold}", column=column, counts=counts))
+    entropies = np.stack([-p.outputs[:, 1] for p in seeds])
+    of_labels = (shares * num[:, None]).sum(axis=0)
+    floor = float(stats.entropy(of_labels))
+    entropy = _mean("cross entropy", entropies, first.sources, weights=num / num.sum(), floor=floor)
+    return (*scores, entropy)
+
+
+def _fold_counts(counts: NDArray[np.float64], places: Sequence[int]) -> NDArray[np.float64]:
+    """Frames of each class (N, F), of frames of each label (N, C)."""
+    folded = np.zeros((len(counts), max(places) + 1))
+    for label, place in enumerate(places):
+        if place >= 0:
+            folded[:, place] += counts[:, label]
+    return folded
+
+
+def _frame_error(
+    seeds: Sequence[Predictions], name: str, *, column: int, counts: NDArray[np.float64]
+) -> Score:
+    """The share of wrong frames of which `counts` (N, C) says those of each class."""
+    wrong = np.stack([1.0 - p.outputs[:, column].astype(np.float64) for p in seeds])  # (S, N)
+    weights = counts.sum(axis=1) / counts.sum()
+    floor = 1.0 - float(counts.sum(axis=0).max() / counts.sum())
+    found = _mean(name, wrong, seeds[0].sources, weights=weights, floor=floor)
+    value, low, high = found.estimate.value, found.estimate.low, found.estimate.high
+    return replace(found, estimate=Estimate(value, max(low, 0.0), min(high, 1.0)))
+
+
+def _mean(
+    name: str,
+    values: NDArray[np.floating],
+    sources: Sequence[str],
+    *,
+    weights: NDArray[np.floating],
+    floor: float,
+) -> Score:
+    """An error: less is better."""
+    estimate = metrics.estimate_mean(values, sources, weights)
+    return Score(name, estimate, tuple(map(float, values @ weights)), floor, is_share=False)
 
 
 def _score_regression(seeds: Sequence[Predictions]) -> tuple[Score, ...]:

@@ -10,20 +10,34 @@ from pipeline.tasks.options import TASK_OPTIONS
 from pipeline.tasks.task import CLASSIFICATION, NOT_SCORED, REGRESSION, Origin, PartUse, Task
 
 # Tasks whose classes are those of the data at hand; the others' are fixed.
-_WITH_CLASSES_OF_DATA = ("clips",)
+_WITH_CLASSES_OF_DATA = ("clips", "speech-frames")
+# Tasks whose sequences are changed by what was found in their train part.
+_WITH_STATISTICS = ("speech-frames",)
 
 
-def make_task(section: Mapping[str, Any], *, labels: Sequence[str] | None = None) -> Task:
-    """The task of a config's `task` section; with `labels`, the classes of an earlier training."""
+def make_task(
+    section: Mapping[str, Any],
+    *,
+    labels: Sequence[str] | None = None,
+    origin: Origin | None = None,
+) -> Task:
+    """The task of a config's `task` section.
+
+    With `labels`, the classes of an earlier training, and with `origin` what its sequences came
+    from: what it found in its train part is used again.
+    """
     from pipeline.tasks.table import TASKS  # noqa: PLC0415 - names and options need no torch
 
     values = dict(section)
     name = values.pop("name")
     check_choice("task", name, TASK_OPTIONS)
     options = TASK_OPTIONS[name](**values)
+    kept: dict[str, Any] = {}
     if labels is not None and name in _WITH_CLASSES_OF_DATA:
-        return TASKS[name](options, labels=tuple(labels))
-    return TASKS[name](options)
+        kept["labels"] = tuple(labels)
+    if origin is not None and name in _WITH_STATISTICS:
+        kept["found"] = origin.sequences
+    return TASKS[name](options, **kept)
 
 
 __all__ = [

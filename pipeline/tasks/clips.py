@@ -35,6 +35,7 @@ class ClipsTask:
         self._cache = options.cache
         self._split_name = options.split
         clips = [record.clip for record in self.store.records.values()]
+        self._refuse_speech()
         self.split = read_split(
             options.split, clips, seed=options.split_seed, store=self.store.folder
         )
@@ -47,6 +48,13 @@ class ClipsTask:
         self.input_size = self.store.spec.dim
         self.num_outputs = len(self.labels)
         self._refuse_class_without_training()
+
+    def _refuse_speech(self) -> None:
+        if any(record.labels for record in self.store.records.values()):
+            raise ValueError(
+                f"{self.store.folder} is of speech, with a label for every frame: its utterances "
+                f"have no classes.\nPass task=speech-frames, or features= with a store of clips."
+            )
 
     def _refuse_class_without_training(self) -> None:
         absent = self.find_absent("train")
@@ -79,11 +87,7 @@ class ClipsTask:
 
     @cached_property
     def _fits_in_memory(self) -> bool:
-        if self._cache != "auto":
-            return self._cache == "memory"
-        num_steps = sum(record.num_steps for record in self.store.records.values())
-        num_bytes = num_steps * self.input_size * np.dtype(self.store.spec.dtype).itemsize
-        return bool(num_bytes < _MEMORY_SHARE * psutil.virtual_memory().available)
+        return fits_in_memory(self.store, self._cache)
 
     def use(self, part: str) -> PartUse:
         present = self._present(part)
@@ -162,6 +166,15 @@ class ClipSet:
                     f"Make the features of this clip again."
                 )
         return arrays
+
+
+def fits_in_memory(store: FeatureStore, cache: str) -> bool:
+    """Whether the store's features are to be held in memory, as `cache`, one of CACHES, says."""
+    if cache != "auto":
+        return cache == "memory"
+    num_steps = sum(record.num_steps for record in store.records.values())
+    num_bytes = num_steps * store.spec.dim * np.dtype(store.spec.dtype).itemsize
+    return bool(num_bytes < _MEMORY_SHARE * psutil.virtual_memory().available)
 
 
 def _is_finite(array: NDArray[Any]) -> bool:

@@ -17,6 +17,8 @@ CACHES = ("auto", "memory", "disk")
 CLASSES = ("listed", "present")
 MARKS = ("halves", "anywhere")
 PIXELS = ("unit", "bytes")
+SPEAKERS = ("auto", "timit", "draw")
+FOLD = ("auto", "timit", "none")
 # Options that are written without `task.` before them: they stand beside the task's section.
 TOP_OPTIONS = ("features", "split")
 _LIMIT = 2**63  # of the numbers of torch
@@ -150,7 +152,45 @@ class DigitsOptions:
         _check_sizes({"val": self.num_val, "test": self.num_test})
 
 
-TaskOptions = ClipsOptions | MarkedOptions | CopyingOptions | MnistOptions | DigitsOptions
+@dataclass(frozen=True)
+class SpeechOptions:
+    """Utterances of a store of speech, whose every frame has a phone.
+
+    `features` and `cache` as of clips. `speakers` says which are for what: with `timit` the 462 of
+    TRAIN, the 50 of the development set and the 24 of the core test set; with `draw` those of TRAIN
+    but for `num_val` (null: a tenth), which `split_seed` draws, and all of TEST; `auto`: timit
+    where the store has all of these, else draw. `fold`: whether TIMIT's phones are also scored in
+    their 48 and 39 classes (`timit`) or another corpus' are taken as they are (`none`); `auto`:
+    timit where the phones are TIMIT's 61.
+    """
+
+    features: str | None = field(default=None, metadata=NOT_LEARNED)
+    speakers: str = "auto"
+    num_val: int | None = None
+    split_seed: int = 0
+    fold: str = "auto"
+    cache: str = field(default="auto", metadata=NOT_LEARNED)
+
+    def __post_init__(self) -> None:
+        _hold(self)
+        if self.features == "":
+            raise ValueError("features: expected a name or a path, found ''.")
+        check_choice("task.speakers", self.speakers, SPEAKERS)
+        check_choice("task.fold", self.fold, FOLD)
+        check_choice("task.cache", self.cache, CACHES)
+        check_whole("split_seed", self.split_seed, least=0)
+        if self.num_val is not None:
+            check_whole("num_val", self.num_val, least=1)
+        if self.speakers == "timit" and (self.num_val is not None or self.split_seed):
+            raise ValueError(
+                "task.num_val and task.split_seed draw speakers, which has no effect with "
+                "task.speakers=timit: leave them out."
+            )
+
+
+TaskOptions = (
+    ClipsOptions | MarkedOptions | CopyingOptions | MnistOptions | DigitsOptions | SpeechOptions
+)
 
 TASK_OPTIONS: dict[str, type[TaskOptions]] = {
     "clips": ClipsOptions,
@@ -161,10 +201,13 @@ TASK_OPTIONS: dict[str, type[TaskOptions]] = {
     "permuted-mnist": PermutedMnistOptions,
     "copying": CopyingOptions,
     "digits": DigitsOptions,
+    "speech-frames": SpeechOptions,
 }
 
 # Tasks that are scored at single steps of a sequence, so that a net answers at all of them.
-ANSWERED_AT_EVERY_STEP = ("copying",)
+ANSWERED_AT_EVERY_STEP = ("copying", "speech-frames")
+# Of these, tasks whose score is over all steps alike, so that a longer sequence counts for more.
+COUNTED_BY_STEPS = ("speech-frames",)
 
 
 def _hold(options: object) -> None:

@@ -11,6 +11,7 @@ from pipeline.tasks.copying import copying_task
 from pipeline.tasks.digits import digits_task
 from pipeline.tasks.marked import marked_task
 from pipeline.tasks.mnist import mnist_task, permuted_mnist_task
+from pipeline.tasks.speech import SpeechTask
 from pipeline.tasks.task import Task
 
 TASKS: dict[str, Callable[..., Task]] = {
@@ -22,4 +23,5 @@ TASKS: dict[str, Callable[..., Task]] = {
     "permuted-mnist": permuted_mnist_task,
     "copying": copying_task,
     "digits": digits_task,
+    "speech-frames": SpeechTask,
 }

@@ -40,8 +40,9 @@ class PartUse:
 class Origin:
     """What a task's sequences come from: the features of a store, or what draws or holds others.
 
-    `sequences` holds names, numbers and digests, as config.yaml does. Runs of unlike origins
-    learned from unlike data: they are never joined, and evaluated on their own origin alone.
+    `sequences` holds names, numbers and digests, as config.yaml does; beside `features` what was
+    found in their train part. Runs of unlike origins learned from unlike data: they are never
+    joined, and evaluated on their own origin alone.
     """
 
     features: FeatureSpec | None = None
@@ -51,19 +52,27 @@ class Origin:
         """What decides what is learned, as plain names and numbers."""
         if self.features is None:
             return {"sequences": dict(self.sequences)}
-        return {"features": self.features.learned()}
+        return {"features": self.features.learned(), **self._found()}
+
+    def _found(self) -> dict[str, Any]:
+        return {"sequences": dict(self.sequences)} if self.sequences else {}
 
     def differences(self, other: Origin) -> list[str]:
         """`name=mine, not theirs` for what differs in `learned`."""
         if self.features is not None and other.features is not None:
-            return self.features.differences(other.features, with_versions=False)
+            differing = self.features.differences(other.features, with_versions=False)
+            names = sorted({*self.sequences, *other.sequences})
+            unlike = (n for n in names if self.sequences.get(n) != other.sequences.get(n))
+            return [*differing, *(f"another {name}" for name in unlike)]
         if self.learned() == other.learned():
             return []
         return [f"sequences={dict(self.sequences)}, not {dict(other.sequences)}"]
 
     def to_dict(self) -> dict[str, Any]:
         """What config.yaml holds: `learned` and, for people, versions and the weights' name."""
-        return self.learned() if self.features is None else {"features": asdict(self.features)}
+        if self.features is None:
+            return self.learned()
+        return {"features": asdict(self.features), **self._found()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Origin:
