@@ -30,6 +30,7 @@ from pipeline.runs import (
 )
 from pipeline.seals import BLANK, seal
 from pipeline.tasks import Task, make_task
+from pipeline.tasks.options import ANSWERED_AT_EVERY_STEP
 
 LABELS = ("bow", "climb", "dive", "jump", "run", "walk")
 GROUPS = {"train": ("g01", "g02"), "val": ("g03",), "test": ("g04", "g05", "g06")}
@@ -160,7 +161,7 @@ def write_toy_run(
 ) -> SequenceNet:
     """A run folder of a toy task with the weights of the start, all multiplied by `scale`."""
     task = make_task(section)
-    readout = "all" if section["name"] == "copying" else "last"
+    readout = "all" if section["name"] in ANSWERED_AT_EVERY_STEP else "last"
     spec = NetSpec(model, task.input_size, task.num_outputs, readout=readout, dropout=0.0)
     if model != "mean-pool":
         spec = replace(spec, hidden_size=hidden_size)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.predictions.frames import ALL, check_frames
+from eval.predictions.linear import answer_linear, has_linear
 from eval.predictions.predict import PartReader, find_state, predict
 from eval.predictions.predictions import (
     PREDICTIONS,
@@ -46,8 +47,9 @@ class Evaluation:
         return all(row.scores for row in self.rows)
 
     def __str__(self) -> str:
-        is_single = len(self.rows) == 1 and self.rows[0].scores
-        details = [format_scores(self.rows[0]), ""] if is_single else []
+        own = [row for row in self.rows if not row.results[0].is_beside]
+        is_single = len(own) == 1 and own[0].scores
+        details = [format_scores(own[0]), ""] if is_single else []
         pairs = format_pairs(self.rows, self.pairs)
         details += [pairs, ""] if pairs else []
         return "\n".join([format_table(self.rows), "", *details, *self.notes]).rstrip()
@@ -96,9 +98,24 @@ def evaluate_runs(
         if out is None and not refresh_card(run):
             say(f"{run.folder / CARD} was changed by hand, and is left without these scores.")
         results.append(describe_run(run, *refuse_not_finite(predictions)))
+    results += _answer_beside(runs, reader, say)
     out = Path(out) if out is not None else _default_out(runs, folder)
     shown = find_videos(results, features=features) if videos is None else list_videos(Path(videos))
     return _write(results, part, out=out, videos=shown, pairs=pairs)
+
+
+def _answer_beside(
+    runs: Sequence[Run], reader: PartReader, say: Callable[[str], None]
+) -> list[Result]:
+    """What linear classifiers answer on the data of these runs, once for all that share them."""
+    shown: dict[Path, Result] = {}
+    for run in runs:
+        if not has_linear(run) or find_state(run):
+            continue
+        for found in answer_linear(run, reader, say):
+            result = Result(found.name, found.path.parent, found.predictions, is_beside=True)
+            shown.setdefault(found.path, result)
+    return list(shown.values())
 
 
 def answer_run(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Result:

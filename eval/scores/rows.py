@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.predictions.frames import ALL
-from eval.predictions.predictions import Predictions, is_same_test
+from eval.predictions.predictions import BY_STEP, Predictions, is_same_test
 from eval.scores.scores import Score, score
 from pipeline.runs import Provenance, Run, RunConfig
 
@@ -30,6 +30,8 @@ class Result:
     state: str = ""
     config: RunConfig | None = None
     provenance: Provenance | None = None
+    is_beside: bool = False
+    """Of no run, but shown beside those that were asked for."""
 
     @property
     def seed(self) -> int | None:
@@ -86,7 +88,9 @@ class Row:
     def noun(self) -> str:
         """What its task's sequences are called: clips, or sequences."""
         config = self.results[0].config
-        return "clips" if config is None or config.task.name == "clips" else "sequences"
+        if config is None:
+            return "sequences" if self.seeds and self.seeds[0].kind == BY_STEP else "clips"
+        return "clips" if config.task.name == "clips" else "sequences"
 
     @property
     def is_of_clips(self) -> bool:
