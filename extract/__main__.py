@@ -52,14 +52,15 @@ def extract(options: argparse.Namespace) -> int:
 def extract_speech(options: argparse.Namespace) -> int:
     """Do the extraction of speech that the options ask for; the exit code."""
     from extract.speech import flow
-    from extract.speech.banks import BACKBONE, make_spec
+    from extract.speech.banks import make_spec
     from extract.speech.corpus import find_utterances
+    from pipeline.features import SPEECH as BANKS
 
     found = find_utterances(options.speech)
     if options.limit:
         clips = spread(found.clips.clips, options.limit)
         found = replace(found, clips=replace(found.clips, clips=clips))
-    out = options.out or default_out(options.speech, BACKBONE)
+    out = options.out or default_out(options.speech, BANKS)
     was_there = out.exists()
     spec = make_spec(has_energy=not options.without_energy)
     num = len(found.clips.clips)

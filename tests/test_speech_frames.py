@@ -14,6 +14,7 @@ from eval.predictions.predictions import Predictions, read_predictions, write_pr
 from eval.report.evaluate import evaluate_runs
 from eval.scores.scores import score
 from extract.__main__ import main as extract
+from pipeline.backbones.encoder import load_encoder
 from pipeline.clips import Clip
 from pipeline.features import FeatureSpec, FeatureStore, FeatureWriter, split_labels
 from pipeline.metrics import estimate_mean
@@ -233,7 +234,7 @@ def test_a_net_learns_which_tone_it_hears_and_is_scored_by_what_its_run_keeps(
     store: Path, tmp_path: Path
 ) -> None:
     folder = train(store, tmp_path)
-    (row,) = evaluate_runs([folder]).rows
+    row, *_ = evaluate_runs([folder]).rows
     error, _ = row.scores
     assert error.estimate.value < 0.1 < error.floor
     run = load_run(folder)
@@ -254,10 +255,10 @@ def test_evaluation_normalises_by_the_runs_statistics_not_by_those_of_another_st
     """A store of fewer training utterances stands in: its test part must read the same."""
     folder = train(store, tmp_path, "budget=0.1")
     other, whole = tmp_path / "other", FeatureStore(store)
-    (first,) = evaluate_runs([folder]).rows
+    first, *_ = evaluate_runs([folder]).rows
     kept = [r for r in whole.records.values() if r.clip.label == "test" or "SX0" in r.clip.id]
     write_labelled(other, whole, [record.clip.id for record in kept])
-    (second,) = evaluate_runs([folder], features=str(other)).rows
+    second, *_ = evaluate_runs([folder], features=str(other)).rows
     assert second.scores[0].estimate == first.scores[0].estimate
 
 
@@ -270,6 +271,20 @@ def write_labelled(folder: Path, whole: FeatureStore, ids: list[str]) -> None:
             shard.append(whole.read(name))
             shard.finish(whole.records[name])
     write_index(folder, whole.spec, ["shard-00000"])
+
+
+def test_a_run_of_speech_says_so_on_its_card_and_reads_no_video(
+    store: Path, tmp_path: Path
+) -> None:
+    run = load_run(train(store, tmp_path, "budget=0.1"))
+    card = (run.folder / "README.md").read_text()
+    assert "pipeline_tag: audio-classification" in card
+    assert "123 numbers of every frame, banks, energy and differences of mel filter banks" in card
+    assert "Streamer" not in card
+    with pytest.raises(ValueError, match="was trained on features of sound"):
+        load_encoder(run.features)
+    with pytest.raises(ValueError, match="whose inputs are no frames of clips"):
+        evaluate_runs([run.folder], frames="shuffled")
 
 
 def test_tasks_of_clips_and_of_speech_refuse_each_others_stores(

@@ -43,12 +43,16 @@ NOTES = {
 def check_frames(run: Run, frames: str) -> None:
     """Raise ValueError for an unknown choice, or one without a meaning for the run's task."""
     check_choice("--frames", frames, FRAMES)
-    is_of_frames = run.features is not None and run.config.net.readout != "all"
-    if frames != ALL and not is_of_frames:
+    if frames != ALL and not can_disturb(run):
         raise ValueError(
             f"--frames {frames}: {run.folder} is of the task {run.config.task.name}, whose inputs "
             f"are no frames of clips.\nLeave it out, or give runs of clips or arrow-of-time."
         )
+
+
+def can_disturb(run: Run) -> bool:
+    """Whether the run's sequences are frames with one answer, whose order can be taken away."""
+    return run.features is not None and run.config.net.readout != "all"
 
 
 class DisturbedSet:

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.speech.phones import FRAME_SAMPLES, RATE, SHIFT_SAMPLES
-from pipeline.features import FeatureSpec
+from pipeline.features import SPEECH, FeatureSpec
 from pipeline.versions import find_versions
 
 if TYPE_CHECKING:
     from kaldi_native_fbank import FbankOptions
 
 NUM_BANKS = 40
-BACKBONE = "mel-filter-banks"
 _SPAN = 2  # frames before and after, which a difference in time is fitted to
 _PACKAGES = ("av", "kaldi-native-fbank", "numpy")
 
@@ -28,7 +27,7 @@ _PACKAGES = ("av", "kaldi-native-fbank", "numpy")
 def make_spec(*, has_energy: bool) -> FeatureSpec:
     """What the features are: 123 numbers a frame, or 120 without the energy."""
     return FeatureSpec(
-        backbone=BACKBONE,
+        backbone=SPEECH,
         dim=3 * (NUM_BANKS + has_energy),
         features="banks, energy and differences" if has_energy else "banks and differences",
         preprocessing=(

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from eval.predictions.frames import ALL, FRAMES
+from eval.predictions.frames import ALL, FRAMES, can_disturb
 from eval.predictions.predict import PartReader
 from eval.report.evaluate import answer_run
 from eval.scores.scores import Score, score
@@ -69,7 +69,7 @@ def describe(cell: Cell, run: Run) -> Line:
         digest=run.config.digest(),
         version=_describe_version(run),
         machine=run.provenance.sessions[-1].processor,
-        frames=_score_disturbed(run) if run.features is not None and test is not None else (),
+        frames=_score_disturbed(run) if can_disturb(run) and test is not None else (),
         losses=tuple(_read_losses(run)) if cell.data == "MNIST" else (),
     )
 

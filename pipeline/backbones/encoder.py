@@ -94,6 +94,11 @@ def _check_spec(spec: FeatureSpec | None) -> FeatureSpec:
             f"load_encoder: expected the spec of a run's features, found {type(spec).__name__}.\n"
             f"Write load_encoder(run.features)."
         )
+    if spec.is_of_speech:
+        raise ValueError(
+            "The run was trained on features of sound, so it cannot read videos.\n"
+            "Choose a run of the task `clips`."
+        )
     if not spec.weights_digest:
         raise ValueError(
             f"The run was trained on features that another program made ({spec.backbone}): how to "

@@ -21,6 +21,7 @@ from pipeline.features.origins import (
 )
 from pipeline.features.spec import (
     DAMAGED,
+    SPEECH,
     TRUNCATED,
     WHOLE,
     ClipRecord,
@@ -37,6 +38,7 @@ __all__ = [
     "DAMAGED",
     "INDEX",
     "SPEC",
+    "SPEECH",
     "TRUNCATED",
     "WHOLE",
     "ClipRecord",

@@ -13,6 +13,9 @@ import numpy as np
 
 from pipeline.clips import Clip, Problem
 
+SPEECH = "mel-filter-banks"
+"""The backbone's name where features are of sound, and so of no frames of a video."""
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
@@ -47,6 +50,10 @@ class FeatureSpec:
     def frames(self) -> str:
         """Which frames were encoded, for people."""
         return "every frame" if self.stride == 1 else f"one frame of {self.stride}"
+
+    @property
+    def is_of_speech(self) -> bool:
+        return self.backbone == SPEECH
 
     def differences(self, other: FeatureSpec, *, with_versions: bool = True) -> list[str]:
         """`name=mine, not theirs` for every field that differs; versions only if asked."""

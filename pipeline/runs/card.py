@@ -16,7 +16,7 @@ from pipeline.runs.folder import Run
 from pipeline.runs.names import CARD, CONFIG, METRICS, PROVENANCE, WEIGHTS
 
 # As the Hub calls them; what it has no word for is `other`.
-_VIDEO, _OTHER = "video-classification", "other"
+_VIDEO, _SOUND, _OTHER = "video-classification", "audio-classification", "other"
 _IMAGE_TASKS = ("mnist", "permuted-mnist", "digits")
 _METRIC_TYPES = {"top-1 accuracy": "accuracy", "mean squared error": "mse"}
 _NO_FILES = ("", "random", "imagenet")
@@ -101,7 +101,7 @@ def _round(value: float) -> float:
 
 def _name_task(run: Run) -> str:
     if run.features is not None:
-        return _VIDEO
+        return _SOUND if run.features.is_of_speech else _VIDEO
     return "image-classification" if run.config.task.name in _IMAGE_TASKS else _OTHER
 
 
@@ -152,6 +152,8 @@ def _write_use(use: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 
 
 def _describe_features(spec: FeatureSpec) -> str:
+    if spec.is_of_speech:
+        return f"{spec.dim:,} numbers of every frame, {spec.features} of mel filter banks"
     name = Path(spec.weights).name
     weights = f"{name} weights" if name else "weights that are not named"
     return f"{spec.dim:,} numbers of {spec.frames}, by {spec.backbone} with {weights}"
@@ -202,7 +204,8 @@ def _write_loading(run: Run) -> str:
 
 def _write_program(run: Run) -> str:
     load = 'run = load_run("FOLDER")  # this folder, or a zip of it'
-    if run.features is None or run.config.net.bidirectional:  # which has no stream
+    has_stream = not run.config.net.bidirectional
+    if run.features is None or run.features.is_of_speech or not has_stream:
         return (
             f"from np_rnn import load_net, load_run\n\n{load}\n"
             f"net = load_net(run)  # sequences (B, T, D) and their lengths (B,) to outputs"
