@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 _FORMATS = {b"NIST": "nistsphere", b"RIFF": "wav"}
 _CODINGS = ("pcm", "ulaw", "mu-law", "alaw")
 _MOST_HEADER_BYTES = 2**16
+_RATES, _MOST_CHANNELS = (1_000, 400_000), 8
 _OPEN = 2**32 - 2**16  # a RIFF data chunk of so many bytes was never closed
 
 
@@ -47,11 +48,14 @@ def read_sound(path: Path, *, rate: int) -> Sound:
     else:
         promised = _read_riff_promise(path)
     try:
-        with av.open(str(path), format=form) as container:
+        with av.open(str(path), format=form, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise SoundError("it holds no sound")
             stream = container.streams.audio[0]
-            own_rate, coding = int(stream.rate), str(stream.codec_context.name)
+            if stream.codec_context is None:
+                raise SoundError("the coding of its samples is not known")
+            own_rate, coding = int(stream.rate or 0), str(stream.codec_context.name)
+            _check_stream(own_rate, int(stream.codec_context.channels))
             channels = list(_decode(container, stream))
     except av.FFmpegError as error:
         raise SoundError(f"cannot be decoded: {error.strerror}") from error
@@ -59,6 +63,8 @@ def read_sound(path: Path, *, rate: int) -> Sound:
         raise SoundError("it holds no samples")
     own = np.concatenate(channels, axis=1)  # (C, N)
     mixed = own.mean(axis=0, dtype=np.float32)
+    if not np.isfinite(mixed).all():
+        raise SoundError("it holds samples that are NaN or infinite")
     return Sound(
         samples=mixed if own_rate == rate else _resample(mixed, own_rate, rate),
         rate=rate,
@@ -67,6 +73,15 @@ def read_sound(path: Path, *, rate: int) -> Sound:
         num_promised=promised,
         about=_describe(form, coding, own_rate, len(own), rate=rate),
     )
+
+
+def _check_stream(rate: int, num_channels: int) -> None:
+    """Raise SoundError for numbers that no recording has: FFmpeg crashes on some of them."""
+    if not _RATES[0] <= rate <= _RATES[1] or not 1 <= num_channels <= _MOST_CHANNELS:
+        raise SoundError(
+            f"expected 1 to {_MOST_CHANNELS} channels of {_RATES[0]:,} to {_RATES[1]:,} Hz, found "
+            f"{num_channels} of {rate:,} Hz"
+        )
 
 
 def _describe(form: str, coding: str, own_rate: int, num_channels: int, *, rate: int) -> str:

@@ -106,3 +106,29 @@ def test_a_file_that_is_no_sound_is_refused_with_the_reason(
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(SoundError, match=expected):
         read_sound(tmp_path / "a", rate=RATE)
+
+
+def test_a_header_with_damaged_bytes_gives_sound_or_one_reason(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    write_riff(tmp_path / "a", SAMPLES)
+    write_sphere(tmp_path / "b", SAMPLES)
+    found = {"sound": 0, "reason": 0}
+    for name, num_bytes in (("a", 44), ("b", 220)):
+        whole = (tmp_path / name).read_bytes()
+        for _ in range(120):
+            damaged = bytearray(whole)
+            for place in generator.integers(0, num_bytes, size=2):
+                damaged[place] = generator.integers(256)
+            (tmp_path / name).write_bytes(damaged)
+            try:
+                found["sound"] += len(read_sound(tmp_path / name, rate=RATE).samples) > 0
+            except SoundError as error:
+                assert "\n" not in str(error)
+                found["reason"] += 1
+    assert min(found.values()) > 20
+
+
+def test_many_channels_which_crash_the_decoder_are_refused(tmp_path: Path) -> None:
+    write_riff(tmp_path / "a", np.zeros((1000, 33), np.int16))
+    with pytest.raises(SoundError, match="expected 1 to 8 channels of .* found 33 of 16,000 Hz"):
+        read_sound(tmp_path / "a", rate=RATE)

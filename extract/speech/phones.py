@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.files import name_special
 from pipeline.sound import Sound
 
 RATE = 16_000
@@ -34,6 +35,8 @@ class Phone:
 
 def read_phones(path: Path) -> tuple[Phone, ...]:
     """The phones of a file of lines `start end phone`, in their order; LabelError for another."""
+    if kind := name_special(path):
+        raise LabelError(f"it is {kind}, no regular file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
