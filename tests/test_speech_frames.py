@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,14 +263,19 @@ def test_evaluation_normalises_by_the_runs_statistics_not_by_those_of_another_st
     assert second.scores[0].estimate == first.scores[0].estimate
 
 
-def write_labelled(folder: Path, whole: FeatureStore, ids: list[str]) -> None:
+def write_labelled(
+    folder: Path, whole: FeatureStore, ids: list[str], *, relabelled: str = ""
+) -> None:
     from pipeline.features import ShardWriter, claim_store, write_index  # noqa: PLC0415
 
     claim_store(folder, whole.spec)
     with ShardWriter(folder, "shard-00000", whole.spec) as shard:
         for name in ids:
             shard.append(whole.read(name))
-            shard.finish(whole.records[name])
+            record = whole.records[name]
+            if name == relabelled:
+                record = replace(record, labels=record.labels.replace("aa*", "new*"))
+            shard.finish(record)
     write_index(folder, whole.spec, ["shard-00000"])
 
 
@@ -285,6 +291,22 @@ def test_a_run_of_speech_says_so_on_its_card_and_reads_no_video(
         load_encoder(run.features)
     with pytest.raises(ValueError, match="whose inputs are no frames of clips"):
         evaluate_runs([run.folder], frames="shuffled")
+
+
+def test_a_phone_that_train_never_heard_is_said_and_counts_as_wrong(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = FeatureStore(store)
+    strange = tmp_path / "strange"
+    with_new = next(name for name, r in whole.records.items() if r.clip.label == "test")
+    write_labelled(strange, whole, list(whole.records), relabelled=with_new)
+    folder = train(strange, tmp_path / "runs", "budget=0.1")
+    assert "no training frame of 1 of 5 classes (new)" in capsys.readouterr().out
+    error = evaluate_runs([folder]).rows[0].scores[0]
+    predictions = read_predictions(folder / "eval" / "test" / "predictions.csv")
+    share = predictions.targets[predictions.ids.index(with_new), predictions.labels.index("new")]
+    assert 0.05 < share <= 1 - predictions.outputs[predictions.ids.index(with_new), 0]
+    assert error.estimate.value > 0
 
 
 def test_tasks_of_clips_and_of_speech_refuse_each_others_stores(

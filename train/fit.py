@@ -40,7 +40,7 @@ from train.quiet import quieten_lightning
 from train.ranks import RankedBatches, as_one_process, refusing_once
 from train.record import describe_training
 from train.trainer import make_trainer
-from train.training import Training, check_config, find_folder, find_unvalidated
+from train.training import Training, check_config, find_folder, find_untrained, find_unvalidated
 
 _VAL_BATCH_SIZE = 256
 _LOCK = ".lock"
@@ -234,6 +234,12 @@ def _announce(
             f"  warning: no validation clip of {len(absent)} of {len(task.labels)} classes "
             f"({', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}): no epoch is chosen by "
             f"them, and validation scores leave them out"
+        )
+    if unknown := find_untrained(task):
+        lines.append(
+            f"  warning: no training frame of {len(unknown)} of {len(task.labels)} classes "
+            f"({', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}): where they are "
+            f"spoken the net is wrong"
         )
     if budget != 1:
         lines.append(f"  a trial with {budget:g} of the training budget")

@@ -129,6 +129,13 @@ def find_unvalidated(task: Task) -> tuple[str, ...]:
     return task.find_absent("val") if isinstance(task, ClipsTask | SpeechTask) else ()
 
 
+def find_untrained(task: Task) -> tuple[str, ...]:
+    """The classes without a step in the train part, which no net can learn; of clips none are."""
+    from pipeline.tasks.speech import SpeechTask  # noqa: PLC0415
+
+    return task.find_absent("train") if isinstance(task, SpeechTask) else ()
+
+
 def find_folder(out: Path, config: RunConfig) -> Path:
     """The run's folder in `out`: the one of its name, or where an earlier version began it."""
     folder = out / config.name
