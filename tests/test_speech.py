@@ -325,3 +325,20 @@ def test_options_without_effect_on_what_is_extracted_are_refused(
     assert "--stride has no effect with --speech" in capsys.readouterr().err
     assert main(["--videos", str(tmp_path), "--without-energy"]) == 2
     assert "--without-energy has no effect with --videos" in capsys.readouterr().err
+
+
+def test_spoken_sentences_have_loud_vowels_and_quiet_pauses(
+    data_root: Path, tmp_path: Path
+) -> None:
+    corpus = data_root / "speech" / "flite-timit"
+    if not corpus.is_dir():
+        pytest.skip(f"no speech in {data_root}")
+    assert extract(corpus, tmp_path / "store", "--limit", "12") == 0
+    store = FeatureStore(tmp_path / "store")
+    assert len({record.clip.group for record in store.records.values()}) == 12
+    energies: dict[str, list[float]] = {"ae": [], "h#": []}
+    for record in store.records.values():
+        for label, row in zip(split_labels(record.labels), store.read(record.clip.id), strict=True):
+            energies.get(label, []).append(float(row[ENERGY]))
+    loud, quiet = (np.mean(energies[label]) for label in ("ae", "h#"))
+    assert loud > quiet + 4  # of the natural logarithm of power: 17 dB

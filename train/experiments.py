@@ -29,7 +29,7 @@ _OURS = {
     "digits": Protocol(
         task="digits", optimizer="rmsprop", lr=1e-3, phase_epochs=(40, 20), batch_size=16
     ),
-    # For a corpus of minutes: the IRNN paper's SGD takes ten times the epochs (LOG.md).
+    # Of our choosing, for a corpus of minutes: the IRNN paper's rates for TIMIT are not known.
     "speech-frames": Protocol(
         task="speech-frames", optimizer="adam", lr=3e-3, phase_epochs=(20, 10), batch_size=8,
         dropout=0.5, clip=1.0, loss_over_batch="mean", keep="best",
