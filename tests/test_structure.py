@@ -31,6 +31,7 @@ FLOORS = {
     "pipeline.recurrent": 1,
     "pipeline.sequences": 1,
     "pipeline.sound": 1,
+    "pipeline.texts": 1,
     "pipeline.video": 1,
     "pipeline.features": 2,
     "pipeline.backbones": 3,
