@@ -19,7 +19,8 @@ class Protocol:
 
     `net`: the one it is for, or "" where any can follow. `number`: what a number at the end of an
     experiment's name says, the sequences' length or the epochs in all. `best_of_net`: settings
-    (lr, dropout) of single nets, in place of the protocol's own.
+    (lr, dropout) of single nets, in place of the protocol's own. `more`: other settings, by the
+    sections of the config.
     """
 
     task: str
@@ -35,6 +36,7 @@ class Protocol:
     net: str = ""
     number: Literal["", "length", "epochs"] = ""
     best_of_net: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    more: Mapping[str, Mapping[str, str | float]] = field(default_factory=dict)
 
     def setting(self, name: Literal["lr", "dropout"], net: str) -> float:
         """The learning rate or dropout that the protocol has for this net."""

@@ -139,6 +139,18 @@ def estimate_mean(
     return Estimate(value, value - half, value + half)
 
 
+def estimate_ratio(sums: Floats, weights: Floats, sources: Sequence[str]) -> Estimate:
+    """The `sums` over the `weights` (N,), each added up, and its 95 % interval by Student's t.
+
+    `sums` is (N,), or (S, N) for S seeds; sources and seeds count as in `estimate_mean`, of what
+    each sum differs from its weight times the ratio.
+    """
+    matrix = np.atleast_2d(np.asarray(sums, dtype=np.float64))
+    mean_weight = weights.mean(dtype=np.float64)
+    ratio = matrix.mean() / mean_weight
+    return estimate_mean(ratio + (matrix - ratio * weights) / mean_weight, sources)
+
+
 def _sum_by_source(values: Floats, sources: Sequence[str]) -> Floats:
     _, source_of = np.unique(np.asarray(sources), return_inverse=True)
     return np.bincount(source_of, values).astype(np.float64)

@@ -20,15 +20,17 @@ from pipeline.memory import RecycledMemory
 class SequenceBatch:
     """Sequences padded at their ends to one length T.
 
-    `features` (B, T, D), float16 or float32; `lengths` (B,) int64, the real steps of each, in
-    [1, T]; `targets` (B,) classes, (B, T) classes of the steps, or (B, C) numbers; `indices` (B,)
-    the sequences' places in their set.
+    `features` (B, T, D), float16 or float32, or (B, T, 1) int32 token numbers; `lengths` (B,)
+    int64, the real steps of each, in [1, T]; `targets` (B,) classes, (B, T) classes of the steps,
+    or (B, C) numbers; `indices` (B,) the sequences' places in their set. `is_cut`: each goes on
+    where the one before it in the set ended.
     """
 
     features: Tensor
     lengths: Tensor
     targets: Tensor
     indices: Tensor
+    is_cut: bool = False
 
     def __post_init__(self) -> None:
         batch, steps, _ = self.features.shape
@@ -46,8 +48,9 @@ class SequenceBatch:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> SequenceBatch:
         return SequenceBatch(
-            change(self.features), change(self.lengths), change(self.targets), change(self.indices)
-        )
+            change(self.features), change(self.lengths), change(self.targets),
+            change(self.indices), self.is_cut,
+        )  # fmt: skip
 
 
 class SequenceSet(Protocol):
@@ -158,6 +161,37 @@ class LengthGroupedBatches(Sampler[list[int]]):
         return full[places], order[num_full * self._batch_size :]
 
 
+class StreamBatches(Sampler[list[int]]):
+    """Batches of cuts of one long text: row b reads a stretch of it, cut after cut.
+
+    The stretches have equally many cuts, but that the first ones have one more where they do not
+    come out even; the last batch is then of these alone. Nothing is drawn: every epoch is alike.
+    An epoch takes only the first `share` of its batches.
+    """
+
+    def __init__(self, num_cuts: int, batch_size: int, *, share: float = 1.0) -> None:
+        each, num_longer = divmod(num_cuts, batch_size)
+        sizes = [each + (row < num_longer) for row in range(min(batch_size, num_cuts))]
+        starts = [sum(sizes[:row]) for row in range(len(sizes))]
+        self._rows = list(zip(starts, sizes, strict=True))
+        self._num_batches = math.ceil(share * max(sizes))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls it; no epoch differs."""
+
+    def __len__(self) -> int:
+        return self._num_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for place in range(self._num_batches):
+            yield [start + place for start, size in self._rows if place < size]
+
+
+def is_cut(sequences: SequenceSet) -> bool:
+    """Whether each sequence goes on where the one before ended: the cuts of one long text."""
+    return bool(getattr(sequences, "is_cut", False))
+
+
 def make_loader(
     sequences: SequenceSet,
     batch_size: int,
@@ -169,16 +203,22 @@ def make_loader(
 ) -> DataLoader[SequenceBatch]:
     """A loader of SequenceBatches: shuffled by `seed`, or by length without one.
 
-    `share` and `batches_per_block` as in LengthGroupedBatches. Without loading processes a thread
-    reads one batch ahead.
+    `share` and `batches_per_block` as in LengthGroupedBatches. Cuts of one long text come in their
+    order: with a seed in as many streams as a batch is large, without one in one, so that nothing
+    depends on the batch size. Without loading processes a thread reads one batch ahead.
     """
     kind: type[DataLoader[SequenceBatch]] = DataLoader if num_workers else _ReadingAhead
-    return kind(
-        sequences,  # type: ignore[arg-type]
-        sampler=LengthGroupedBatches(
+    sampler: Sampler[list[int]] = (
+        StreamBatches(len(sequences), 1 if seed is None else batch_size, share=share)
+        if is_cut(sequences)
+        else LengthGroupedBatches(
             sequences.lengths, batch_size, seed=seed, share=share,
             batches_per_block=batches_per_block,
-        ),
+        )
+    )  # fmt: skip
+    return kind(
+        sequences,  # type: ignore[arg-type]
+        sampler=sampler,
         batch_size=None,  # the sampler gives whole batches
         num_workers=num_workers,
         multiprocessing_context="spawn" if num_workers else None,

@@ -98,6 +98,7 @@ def step_lru(w: Weights, x_t: Array, states: States) -> tuple[Array, States]:
 
 
 STEPS: dict[str, Step] = {
+    "tanh-rnn": step_tanh,
     "np-tanh-rnn": step_tanh,
     "ind-rnn": step_ind_rnn,
     "orthogonal-rnn": step_orthogonal_rnn,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import texts
 from benchmarks.report import Comparison, Side
 from pipeline.recurrent import fused
 from tests.tiny_clips import write_clips
@@ -26,6 +27,14 @@ def _tiny_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clips(tmp_path / "data" / "ucf101", num=66, num_frames=6)
     (tmp_path / "data" / "INDEX.md").touch()
     monkeypatch.setenv("NPRNN_DATA", str(tmp_path / "data"))
+
+
+def test_the_memory_of_reading_a_text_is_told_by_stages(tmp_path: Path) -> None:
+    texts.write_shards(tmp_path, 5000, held_out=300)
+    told = list(texts.measure(tmp_path, tmp_path / "tokens", seconds=0.1))
+    stages = [line.split()[0] for line in told]
+    assert stages == ["before", "counted", "numbered", "in", "least"]
+    assert "5,200 tokens" in told[1]  # 25 words a line, and its end
 
 
 def test_ratios_are_of_the_best_rounds_and_above_one_where_ours_is_better() -> None:

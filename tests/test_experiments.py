@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Input and output sizes that stand for those of tasks that read files.
 SIZES = {
     "clips": (1024, 101), "arrow-of-time": (1024, 2), "mnist": (1, 10), "permuted-mnist": (1, 10),
+    "words": (1, 10_000),
     "speech-frames": (123, 61),
 }  # fmt: skip
 
@@ -67,6 +68,9 @@ _RECURRENT = {
     "h0": "zero",
     "layers": 1,
     "bidirectional": False,
+    "embedding_size": 0,
+    "tied": False,
+    "softmax": "full",
 }
 
 
@@ -110,10 +114,19 @@ def test_a_preset_composes_into_valid_sections(name: str) -> None:
     OptimizerSpec(**config["optimizer"])
     schedule = config["schedule"]
     ScheduleSpec(tuple(schedule["phase_epochs"]), schedule["cooling"])
-    assert spec.hidden_size == 100
+    is_of_words = config["task"]["name"] == "words"
+    assert spec.hidden_size == (200 if is_of_words else 100)
     is_of_store = name.startswith(("ucf101", "arrow-of-time", "speech-frames"))
-    assert spec.dropout == (0.5 if is_of_store else 0.0)
-    assert config["trainer"]["keep"] == ("best" if is_of_store else "last")
+    assert spec.dropout == (0.5 if is_of_store else 0.2 if is_of_words else 0.0)
+    assert config["trainer"]["keep"] == ("best" if is_of_store or is_of_words else "last")
+
+
+def test_a_protocol_of_words_says_how_they_are_read_and_answered() -> None:
+    config = compose("+experiment=sentences-irnn-9", "task.root=x")
+    assert (config["task"]["protocol"], config["model"]["softmax"]) == ("sentences", "adaptive")
+    assert config["schedule"] == {"phase_epochs": [4, 5], "cooling": 0.2}
+    assert config["model"]["name"] == "irnn"
+    assert compose("+experiment=ptb-words")["task"]["protocol"] == "stream"
 
 
 @pytest.mark.parametrize(

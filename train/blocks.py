@@ -65,6 +65,7 @@ def find_obstacle(
         f"readout is {spec.readout}, not last": spec.readout != "last",
         "dropout is not 0": spec.dropped_share > 0,
         "h0 is learned": spec.h0 != "zero",
+        "features are token numbers": spec.reads_tokens,
         "sequences differ in length": bool((sequences.lengths != sequences.lengths[0]).any()),
         "training runs on a GPU": compute.found_accelerator != "cpu",
         "training runs on several devices": compute.num_processes > 1,
@@ -92,7 +93,7 @@ def make_updates(
     size = batch_size if num % batch_size == 0 else num
     weights = {name: parameter.detach() for name, parameter in net.named_parameters()}
     made = updates.sgd_updates(
-        batch.features.to(net.readout.weight.dtype).view(num // size, size, steps, width),
+        batch.features.to(net.readout_weight.dtype).view(num // size, size, steps, width),
         batch.targets.view(num // size, size, *batch.targets.shape[1:]),
         weights=updates.NetWeights(
             weights["recurrent.weight_ih_l0"], weights["recurrent.weight_hh_l0"],

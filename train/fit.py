@@ -30,7 +30,7 @@ from pipeline.runs import (
     write_provenance,
 )
 from pipeline.sequences import SequenceBatch, SequenceSet, make_loader
-from pipeline.tasks import CLASSIFICATION
+from pipeline.tasks import CLASSIFICATION, LANGUAGE
 from train.blocks import choose_updates_per_step
 from train.callbacks import count_seconds, read_scores, write_scores
 from train.checkpoints import read_checkpoint
@@ -40,7 +40,14 @@ from train.quiet import quieten_lightning
 from train.ranks import RankedBatches, as_one_process, refusing_once
 from train.record import describe_training
 from train.trainer import make_trainer
-from train.training import Training, check_config, find_folder, find_untrained, find_unvalidated
+from train.training import (
+    Training,
+    check_config,
+    find_folder,
+    find_notes,
+    find_untrained,
+    find_unvalidated,
+)
 
 _VAL_BATCH_SIZE = 256
 _LOCK = ".lock"
@@ -128,7 +135,7 @@ def _fit(
     provenance = describe_training(
         training, module.net, folder, device=trainer.strategy.root_device, checkpoint=checkpoint
     )
-    begin_run(folder, config, provenance)
+    begin_run(folder, config, provenance, kept=training.task.kept())
     try:
         _compute(trainer, module, batches, checkpoint=checkpoint)
     except DivergedError as error:
@@ -206,7 +213,10 @@ def _compute(
 
 
 def _check_readout(training: Training, sequences: SequenceSet) -> None:
-    """Refuse a net that answers at other steps than the task is scored at."""
+    """Refuse a net that answers at other steps than the task is scored at, or of other features."""
+    _check_embedding(training)
+    if training.task.kind == LANGUAGE:
+        return
     targets = sequences[[0]].targets
     is_every_step = training.task.kind == CLASSIFICATION and targets.ndim == 2
     if is_every_step != (training.config.net.readout == "all"):
@@ -215,6 +225,17 @@ def _check_readout(training: Training, sequences: SequenceSet) -> None:
             f"{training.config.net.name} with readout={training.config.net.readout}, but task "
             f"{training.config.task.name} is scored {where}.\n"
             f"Pass model.readout={readout}, or another model or task."
+        )
+
+
+def _check_embedding(training: Training) -> None:
+    net, task = training.config.net, training.config.task.name
+    if net.reads_tokens != (training.task.kind == LANGUAGE):
+        what = "numbers of tokens" if training.task.kind == LANGUAGE else "no numbers of tokens"
+        fix = "100" if training.task.kind == LANGUAGE else "0"
+        raise ValueError(
+            f"model.embedding_size is {net.embedding_size}, but the features of task={task} are "
+            f"{what}.\nPass model.embedding_size={fix}."
         )
 
 
@@ -229,6 +250,7 @@ def _announce(
         f"  {task.num_outputs} outputs; train {task.use('train')}; val {task.use('val')}; "
         f"sequences {'in memory' if train_set.is_in_memory else 'read from disk'}",
     ]
+    lines += [f"  {note}" for note in find_notes(task)]
     if absent := find_unvalidated(task):
         lines.append(
             f"  warning: no validation clip of {len(absent)} of {len(task.labels)} classes "

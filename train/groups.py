@@ -11,7 +11,12 @@ from omegaconf import OmegaConf
 
 from papers.book import Protocol
 from pipeline.recurrent.spec import NETS, model_options
-from pipeline.tasks.options import ANSWERED_AT_EVERY_STEP, TASK_OPTIONS, TOP_OPTIONS
+from pipeline.tasks.options import (
+    ANSWERED_AT_EVERY_STEP,
+    EMBEDDING_SIZES,
+    TASK_OPTIONS,
+    TOP_OPTIONS,
+)
 from train.experiments import PROTOCOLS
 
 _OF_NET = "of_net"
@@ -36,8 +41,11 @@ def _compose_task(name: str) -> dict[str, Any]:
     defaults = TASK_OPTIONS[name]()
     options = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
     top = {option: options.pop(option) for option in TOP_OPTIONS if option in options}
-    model = {"model": {"readout": "all"}} if name in ANSWERED_AT_EVERY_STEP else {}
-    return {**top, **model, "task": {"name": name, **options}}
+    model = {
+        **({"readout": "all"} if name in ANSWERED_AT_EVERY_STEP else {}),
+        **({"embedding_size": EMBEDDING_SIZES[name]} if name in EMBEDDING_SIZES else {}),
+    }
+    return {**top, **({"model": model} if model else {}), "task": {"name": name, **options}}
 
 
 def join_task(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,9 +63,7 @@ def _compose_experiment(name: str, protocol: Protocol) -> dict[str, Any]:
     """
     groups = {"task": protocol.task, "optimizer": protocol.optimizer, "model": protocol.net}
     defaults = [{f"override /{group}": choice} for group, choice in groups.items() if choice]
-    return {
-        "defaults": defaults,
-        **({"split": protocol.split} if protocol.split else {}),
+    sections: dict[str, Any] = {
         "model": {"dropout": _setting(name, "dropout")},
         "optimizer": {"lr": _setting(name, "lr"), "clip": protocol.clip},
         "schedule": {"phase_epochs": list(protocol.phase_epochs)},
@@ -66,6 +72,13 @@ def _compose_experiment(name: str, protocol: Protocol) -> dict[str, Any]:
             "loss_over_batch": protocol.loss_over_batch,
             "keep": protocol.keep,
         },
+    }
+    for section, settings in protocol.more.items():
+        sections[section] = {**sections.get(section, {}), **settings}
+    return {
+        "defaults": defaults,
+        **({"split": protocol.split} if protocol.split else {}),
+        **sections,
     }
 
 

@@ -50,7 +50,8 @@ def estimate_bytes(config: RunConfig) -> dict[str, int]:
 
 def _count_weights(net: NetSpec) -> int:
     """The entries of the matrices; biases, and vectors learned in a matrix's place, are few."""
-    return count_layer_entries(net) + net.num_outputs * net.read_size
+    of_tokens = 0 if net.tied else net.num_outputs * net.embedding_size
+    return count_layer_entries(net) + of_tokens + net.num_outputs * net.read_size
 
 
 def _write_bytes(number: int) -> str:

@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.metrics import WITHIN
+from pipeline.recurrent.carried import CarriedState
 from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NetSpec
+from pipeline.recurrent.token_loss import sum_losses
 from pipeline.runs import OptimizerSpec, ScheduleSpec
 from pipeline.sequences import SequenceBatch
-from pipeline.tasks import CLASSIFICATION, NOT_SCORED
+from pipeline.tasks import CLASSIFICATION, LANGUAGE, NOT_SCORED
 from train.blocks import make_updates
 from train.optimizers import make_optimizer, make_scheduler
 
@@ -34,6 +36,9 @@ class DivergedError(Exception):
 
 class SequenceModule(pl.LightningModule):
     """Trains a net to give each sequence its target: cross entropy, or squared error.
+
+    Of a language the loss is that of all tokens of a batch, and a cut of a stream begins in the
+    state that the one before ended in.
 
     With `block_batch_size`, a training step makes one update for each batch of that size in the
     block that it is given, all in one call of the kernel (see train/blocks.py). With several ranks
@@ -76,6 +81,7 @@ class SequenceModule(pl.LightningModule):
         self._loss_over_batch = loss_over_batch
         self._seed = seed
         self._gradient_norm = float("nan")
+        self._carried = CarriedState()
 
     def on_fit_start(self) -> None:
         # Vanishing gradients become subnormal numbers, which are slow on a CPU.
@@ -86,6 +92,7 @@ class SequenceModule(pl.LightningModule):
         # it. Not when the epoch starts: making the loader's iterator draws a number first, but
         # only sometimes.
         if batch_index == 0:
+            self._carried = CarriedState()
             of_rank = self.global_rank * _SEEDS_OF_A_RANK
             torch.manual_seed(of_rank + self._seed * 1_000_003 + self.current_epoch)
 
@@ -93,16 +100,50 @@ class SequenceModule(pl.LightningModule):
         if self._block_batch_size is not None:
             self._make_block(batch, self._block_batch_size)
             return None
+        if self._kind == LANGUAGE:
+            return self._learn_language(batch)
         losses = self._losses(*self._answer(batch))
         # Every rank knows the loss of the whole batch, so that all stop in the same update.
         mean, num = self._average(losses.detach())
-        if not torch.isfinite(mean):
-            raise DivergedError(self._describe_divergence(float(mean)))
-        self.num_updates += 1
+        self._check_finite(mean)
         self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=num, sync_dist=True)
         # DDP divides the sum of the ranks' gradients by their number.
         loss = losses.sum() * self.trainer.world_size
         return loss if self._loss_over_batch == "sum" else loss / num
+
+    def _check_finite(self, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise DivergedError(self._describe_divergence(float(loss)))
+        self.num_updates += 1
+
+    def _learn_language(self, batch: SequenceBatch) -> Tensor:
+        total, num = self._sum_tokens(batch)
+        of_all, num_of_all = self._add(total.detach(), num)
+        mean = of_all / num_of_all
+        self._check_finite(mean)
+        self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=num_of_all)
+        loss = total * self.trainer.world_size
+        return loss if self._loss_over_batch == "sum" else loss / num_of_all
+
+    def _sum_tokens(self, batch: SequenceBatch) -> tuple[Tensor, int]:
+        """The summed loss of the tokens of a batch, and their number; of a rank's filler none."""
+        places = batch.indices
+        initial = self.net.initial_state(len(places))
+        state = self._carried.before(places, initial) if batch.is_cut else initial
+        read, after = self.net.advance_all(batch.features, batch.lengths, state)
+        self._carried.keep(places, after)
+        is_scored = (batch.targets != NOT_SCORED) & (places != FILLER)[:, None]
+        read = self.net.dropout(read[is_scored])
+        total = sum_losses(read, batch.targets[is_scored], readout=self.net.readout)
+        return total, int(is_scored.sum())
+
+    def _add(self, total: Tensor, num: int) -> tuple[Tensor, int]:
+        """The sums over all ranks."""
+        if self.trainer.world_size == 1:
+            return total, num
+        own = torch.stack([total.double(), total.new_tensor(num, dtype=torch.float64)])
+        of_all, num_of_all = self.trainer.strategy.reduce(own, reduce_op="sum")
+        return of_all.to(total.dtype), int(num_of_all)
 
     def _make_block(self, batch: SequenceBatch, batch_size: int) -> None:
         optimizer: Any = self.optimizers()
@@ -133,7 +174,14 @@ class SequenceModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.num_updates = checkpoint["num_updates"]
 
+    def on_validation_epoch_start(self) -> None:
+        self._carried = CarriedState()
+
     def validation_step(self, batch: SequenceBatch, batch_index: int) -> None:
+        if self._kind == LANGUAGE:
+            total, num = self._add(*self._sum_tokens(batch))
+            self.log("val_loss", total / num, batch_size=num)
+            return
         outputs, targets = self._answer(batch)
         loss, num = self._average(self._losses(outputs, targets))
         self.log("val_loss", loss, batch_size=num, sync_dist=True)

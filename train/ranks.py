@@ -21,7 +21,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.utils.data import DataLoader
 
 from pipeline.console import REFUSED
-from pipeline.sequences import SequenceBatch, SequenceSet
+from pipeline.sequences import SequenceBatch, SequenceSet, is_cut
 from train.module import FILLER, DivergedError
 from train.quiet import quieten_lightning
 
@@ -48,6 +48,10 @@ class ShareOfBatches:
     @property
     def is_in_memory(self) -> bool:
         return self.sequences.is_in_memory
+
+    @property
+    def is_cut(self) -> bool:
+        return is_cut(self.sequences)
 
     def __len__(self) -> int:
         return len(self.sequences)

@@ -136,6 +136,13 @@ def find_untrained(task: Task) -> tuple[str, ...]:
     return task.find_absent("train") if isinstance(task, SpeechTask) else ()
 
 
+def find_notes(task: Task) -> tuple[str, ...]:
+    """What else is to be said of a task's sequences."""
+    from pipeline.tasks.words import WordsTask  # noqa: PLC0415 - checking a config needs no torch
+
+    return tuple(task.notes()) if isinstance(task, WordsTask) else ()
+
+
 def find_folder(out: Path, config: RunConfig) -> Path:
     """The run's folder in `out`: the one of its name, or where an earlier version began it."""
     folder = out / config.name

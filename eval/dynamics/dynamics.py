@@ -91,6 +91,12 @@ def compute_dynamics(run: Run, *, features: str | None = None) -> Dynamics:
     The start is built from the run's spec and seed: the weights that training began with. Steps
     back reach as far as half of the sequences do.
     """
+    if run.config.net.reads_tokens:
+        raise ValueError(
+            f"{run.folder}: expected a net that reads numbers, found one that reads numbers of "
+            f"tokens (task {run.config.task.name}), of which none lies near another.\n"
+            f"Choose another run."
+        )
     batch = _read_batch(run, features)
     steps_back = int(batch.lengths.median()) - 1
     state = find_state(run)

@@ -57,7 +57,7 @@ def gradient_norms(
         top = layers[-net.spec.num_directions :]
         read = torch.cat([take_last(layer.steps, lengths) for layer in top], dim=1)  # (B, R)
         # With readout last-and-mean the linear layer reads features too, after the state.
-        of_states = net.readout.weight[:, : net.spec.step_size]
+        of_states = net.readout_weight[:, : net.spec.step_size]
         loss = (read @ of_states.T).sum()
     states = layers[place].states
     tensors = [tensor for state in states for tensor in state]

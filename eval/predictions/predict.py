@@ -15,20 +15,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.predictions.frames import ALL, DisturbedSet
+from eval.predictions.language import Counted, count_part, sum_logs
 from eval.predictions.predictions import Predictions
 from pipeline.features import read_spec
 from pipeline.places import Place, find_place
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.spec import NetSpec
-from pipeline.runs import WEIGHTS, Run, load_net
+from pipeline.runs import WEIGHTS, Run, load_net, read_kept
 from pipeline.sequences import SequenceSet, make_loader
-from pipeline.tasks import NOT_SCORED, Task, make_task
+from pipeline.tasks import NOT_SCORED, PartUse, Task, make_task
 from pipeline.tasks.options import COUNTED_BY_STEPS
 from pipeline.tasks.timit import find_folds, place_folds
+from pipeline.tasks.words import WordsTask
 
 _WHAT = {
     "features": "the feature store it was trained on",
-    "root": "the folder of its images",
+    "root": "the folder of its images or texts",
     "split": "its split file",
 }
 _FIXES = {
@@ -50,6 +52,7 @@ class PartReader:
     features: str | None = None
     frames: str = ALL
     _read: dict[str, tuple[Task, SequenceSet]] = field(default_factory=dict)
+    _counted: dict[int, Counted] = field(default_factory=dict)
 
     def read(self, run: Run) -> tuple[Task, SequenceSet]:
         """The run's task, checked to be of the kind it was trained on, and the part's sequences."""
@@ -57,14 +60,22 @@ class PartReader:
         section = {"name": run.config.task.name, **options}
         labels = run.config.labels
         origin = run.config.origin
-        key = json.dumps([section, labels, origin.sequences], sort_keys=True)
+        key = json.dumps([section, labels, origin.learned()], sort_keys=True)
         if key not in self._read:
-            task = make_task(section, labels=labels or None, origin=origin)
+            task = make_task(
+                section, labels=labels or None, origin=origin, kept=read_kept(run) or None
+            )
             self._read[key] = task, self._choose_frames(task)
         task, sequences = self._read[key]
         _check_task(run, task)
         _refuse_leak(run, task, self.part)
         return task, sequences
+
+    def count(self, task: WordsTask) -> Counted:
+        """What counting says of the part of a text; runs of the same task share it."""
+        if id(task) not in self._counted:
+            self._counted[id(task)] = count_part(task, self.part)
+        return self._counted[id(task)]
 
     def _choose_frames(self, task: Task) -> SequenceSet:
         sequences = task.sequences(self.part)
@@ -160,6 +171,8 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Pr
     """What the run's net answers on the reader's part. ValueError where the run has no net."""
     net = load_net(run)
     task, sequences = reader.read(run)
+    if isinstance(task, WordsTask):
+        return _predict_language(net, task, reader, batch_size=batch_size, device=device)
     folds = find_folds(task.origin)
     places = [place_folds(task.labels, fold) for fold in folds]
     outputs, targets = compute_outputs(
@@ -184,6 +197,23 @@ def count_scored(sequences: SequenceSet) -> NDArray[np.int64]:
         int((sequences[[place]].targets != NOT_SCORED).sum()) for place in range(len(sequences))
     ]
     return np.array(counts, dtype=np.int64)
+
+
+def _predict_language(
+    net: SequenceNet, task: WordsTask, reader: PartReader, *, batch_size: int, device: str
+) -> Predictions:
+    sequences, counted = task.sequences(reader.part), reader.count(task)
+    logs = sum_logs(net, sequences, batch_size=batch_size, device=device)
+    names = tuple(task.use(reader.part).used)
+    return Predictions(
+        labels=(),
+        outputs=np.concatenate([logs[:, None], counted.logs], axis=1),
+        targets=counted.targets,
+        sources=names,
+        use=PartUse(len(names), names),
+        unit=task.options.unit,
+        floors=counted.floors,
+    )
 
 
 def _label_outputs(task: Task, *, spec: NetSpec) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from eval.predictions.frames import ALL, FRAMES
 from pipeline.files import write_text
 from pipeline.seals import BLANK, check_seal, is_seal, seal
-from pipeline.tasks import CLASSIFICATION, REGRESSION, PartUse
+from pipeline.tasks import CLASSIFICATION, LANGUAGE, REGRESSION, PartUse
+from pipeline.tasks.options import UNITS
 
 PREDICTIONS = "predictions.csv"
 USED, TRUNCATED, DAMAGED, MISSING = "used", "truncated", "damaged", "missing"
@@ -29,6 +30,7 @@ _SHARE = "share:"
 _BY_STEP_OUTPUTS = ("right", "log-probability")
 _RIGHT_OF = "right of "
 _NUM_SCORED = "scored"
+_UNKNOWN, _LOG_PROBABILITY = "unknown", "log-probability"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,10 @@ class Predictions:
     of `folds`, keys of FOLDS by which labels are joined, another column of `outputs` is the share
     right of the steps that it scores.
     `frames` says which frames of each clip were read: a key of FRAMES.
+
+    Of a language, whose tokens are of a `unit`, a row is a stretch of a text: `targets` (N, 2) how
+    many tokens it has, and how many of them are unknown; `outputs` (N, 1 + F) the sum of their log
+    probabilities as the net gives them, and as each of the `floors` does.
     """
 
     labels: tuple[str, ...]
@@ -58,6 +64,8 @@ class Predictions:
     frames: str = ALL
     num_scored: NDArray[np.int64] | None = None
     folds: tuple[str, ...] = ()
+    unit: str = ""
+    floors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         num = len(self.use.used)
@@ -76,10 +84,12 @@ class Predictions:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        return self.use.used
+        return tuple(self.use.used)
 
     @property
     def kind(self) -> str:
+        if self.unit:
+            return LANGUAGE
         if self.is_by_step:
             return BY_STEP
         return CLASSIFICATION if self.labels else REGRESSION
@@ -111,10 +121,11 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     (used, but some of its frames did not decode cleanly) or missing (the other cells are empty);
     `source`; `target`; and one `output:<label>` for each label. A
     regression has `target:<place>` and `output:<place>`; a classification of steps `share:<label>`,
-    `output:right` and `output:log-probability`, with `output:right of <fold>` for each fold. The
-    numbers read back exactly. A column `frames` follows `source` where not all frames were read in
-    their order, and a column `scored` where sequences count by their steps. The name of the last
-    column, whose cells are empty, is the file's checksum.
+    `output:right` and `output:log-probability`, with `output:right of <fold>` for each fold; a
+    language `target:words` (or characters), `target:unknown`, `output:log-probability` and an
+    output for each floor. The numbers read back exactly. A column `frames` follows `source` where
+    not all frames were read in their order, and a column `scored` where sequences count by their
+    steps. The name of the last column, whose cells are empty, is the file's checksum.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -150,6 +161,9 @@ def _name_columns(predictions: Predictions) -> tuple[list[str], Sequence[str]]:
         return ["target"], labels
     if predictions.kind == BY_STEP:
         return [f"{_SHARE}{label}" for label in labels], _name_by_step(predictions.folds)
+    if predictions.kind == LANGUAGE:
+        targets = [f"{_TARGET}{predictions.unit}s", f"{_TARGET}{_UNKNOWN}"]
+        return targets, (_LOG_PROBABILITY, *predictions.floors)
     names = [str(place) for place in range(predictions.outputs.shape[1])]
     return [f"{_TARGET}{name}" for name in names], names
 
@@ -221,6 +235,8 @@ def _parse(lines: Iterator[list[str]]) -> Predictions:
         )
         if is_by_step
         else (),
+        unit=(unit := _find_unit(header[3])),
+        floors=tuple(n.removeprefix(_OUTPUT) for n in header[first_output + 1 :]) if unit else (),
     )
 
 
@@ -246,6 +262,11 @@ def _take_num_scored(
     counts = np.array([int(row[3]) for row in rows if row[1] != MISSING], dtype=np.int64)
     header, *rows = [[*row[:3], *row[4:]] for row in (header, *rows)]
     return header, rows, counts
+
+
+def _find_unit(column: str) -> str:
+    """What the tokens are where the column of targets counts them, or ""."""
+    return next((unit for unit in UNITS if column == f"{_TARGET}{unit}s"), "")
 
 
 def _name_output(column: str) -> str:

@@ -34,7 +34,7 @@ from eval.scores.scores import (
     worst_clips,
 )
 from pipeline.files import write_text
-from pipeline.tasks import CLASSIFICATION, REGRESSION
+from pipeline.tasks import CLASSIFICATION, LANGUAGE, REGRESSION
 
 PAGE = "report.html"
 MACHINE = "report.json"
@@ -44,6 +44,7 @@ _WORST_ARE = {
     CLASSIFICATION: "Of those answered wrongly the ones whose class got the lowest probability.",
     REGRESSION: "Those with the largest error.",
     BY_STEP: "Those with the fewest steps answered rightly.",
+    LANGUAGE: "Those with the highest perplexity; the answer is this.",
 }
 
 

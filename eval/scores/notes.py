@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from eval.predictions.frames import ALL, NOTES
 from eval.predictions.predictions import is_same_test
 from eval.scores.rows import Row
-from pipeline.tasks import CLASSIFICATION
+from eval.scores.scores import score_floors
+from pipeline.tasks import CLASSIFICATION, LANGUAGE
 
 
 def find_notes(rows: Sequence[Row], part: str) -> tuple[str, ...]:
@@ -41,7 +42,20 @@ def _notes_on_clips(row: Row, part: str) -> list[str]:
         notes.append(f"{len(use.truncated)} of the {row.noun} used are truncated.")
     if use.damaged:
         notes.append(f"{len(use.damaged)} of the {row.noun} used are damaged.")
-    return notes + (_notes_on_classes(row) if row.seeds[0].kind == CLASSIFICATION else [])
+    find = {CLASSIFICATION: _notes_on_classes, LANGUAGE: _notes_on_tokens}.get(row.seeds[0].kind)
+    return notes + ([] if find is None else find(row))
+
+
+def _notes_on_tokens(row: Row) -> list[str]:
+    """What was predicted, and what counting reaches: what a reader of a perplexity needs."""
+    first = row.seeds[0]
+    num, unknown = (int(total) for total in first.targets.sum(axis=0, dtype=float))
+    floors = zip(first.floors, score_floors(first), strict=True)
+    told = ", ".join(f"{name} {floor:.4g}" for name, floor in floors)
+    return [
+        f"{num:,} {first.unit}s predicted, ends of lines among them; {unknown:,} are <unk>. "
+        f"By counting: {told}."
+    ]
 
 
 def _notes_on_classes(row: Row) -> list[str]:

@@ -14,7 +14,7 @@ from scipy import stats
 from eval.predictions.predictions import BY_STEP, Predictions
 from pipeline import metrics
 from pipeline.metrics import Estimate
-from pipeline.tasks import CLASSIFICATION
+from pipeline.tasks import CLASSIFICATION, LANGUAGE
 from pipeline.tasks.timit import place_folds
 
 TOP_K = 5
@@ -67,8 +67,9 @@ class ClipScore:
     """A clip, its target, the commonest answer and how good that is.
 
     Classification: `goodness` is the probability given to the target, a mean over seeds;
-    regression: minus the largest absolute error; steps: the share answered rightly. No answer of a
-    regression is right.
+    regression: minus the largest absolute error; steps: the share answered rightly; a language: the
+    mean log probability of a token, and the answer its perplexity. No answer of a regression or a
+    language is right.
     """
 
     id: str
@@ -84,6 +85,8 @@ def score(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
         return _score_classification(seeds)
     if seeds[0].kind == BY_STEP:
         return _score_steps(seeds) if seeds[0].num_scored is None else _score_frames(seeds)
+    if seeds[0].kind == LANGUAGE:
+        return score_language(seeds)
     return _score_regression(seeds)
 
 
@@ -190,6 +193,45 @@ def _mean(
     return Score(name, estimate, tuple(map(float, values @ weights)), floor, is_share=False)
 
 
+def score_language(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
+    """Perplexity of words, or bits of a character, over all tokens, beside that of counting.
+
+    The floor is the unigram's; the second score is the net's over the Kneser-Ney model's, below 1
+    where the net is better. The mean over seeds is that of their log probabilities.
+    """
+    first = seeds[0]
+    own = np.stack([-p.outputs[:, 0] for p in seeds])  # (S, N)
+    name = "perplexity" if first.unit == "word" else "bits a character"
+    scores = [_of_tokens(name, own, first, floor=score_floors(first)[0])]
+    beside = "over" if first.unit == "word" else "above"
+    for place, floor in enumerate(first.floors[1:], start=2):
+        more = own + first.outputs[:, place].astype(np.float64)
+        even = _write_tokens(0.0, first.unit)
+        scores.append(_of_tokens(f"{name} {beside} {floor}", more, first, floor=even))
+    return tuple(scores)
+
+
+def score_floors(predictions: Predictions) -> list[float]:
+    """What each of the floors of a language reaches."""
+    num = predictions.targets[:, 0].sum(dtype=np.float64)
+    sums = predictions.outputs[:, 1:].sum(axis=0, dtype=np.float64)
+    return [_write_tokens(-total / num, predictions.unit) for total in sums]
+
+
+def _of_tokens(name: str, sums: NDArray[np.floating], first: Predictions, *, floor: float) -> Score:
+    """The score of negative log probabilities (S, N), in nats, over the tokens."""
+    num = first.targets[:, 0].astype(np.float64)
+    found = metrics.estimate_ratio(sums, num, first.sources)
+    bounds = (_write_tokens(nats, first.unit) for nats in (found.value, found.low, found.high))
+    of_seeds = (float(_write_tokens(nats, first.unit)) for nats in sums.sum(axis=1) / num.sum())
+    return Score(name, Estimate(*bounds), tuple(of_seeds), floor, is_share=False)
+
+
+def _write_tokens(nats: float, unit: str) -> float:
+    """A loss as it is told: the perplexity of words, bits of characters."""
+    return float(np.exp(nats) if unit == "word" else nats / np.log(2))
+
+
 def _score_regression(seeds: Sequence[Predictions]) -> tuple[Score, ...]:
     targets, sources = seeds[0].targets, seeds[0].sources
     errors = np.stack([np.abs(p.outputs - p.targets).max(axis=1) for p in seeds])  # (S, N)
@@ -280,6 +322,10 @@ def _rank_clips(seeds: Sequence[Predictions]) -> tuple[ClipScore, ...]:
         answers = [first.labels[Counter(column).most_common(1)[0][0]] for column in given.T]
         targets = [first.labels[target] for target in first.targets]
         is_right = [answer == target for answer, target in zip(answers, targets, strict=True)]
+    elif first.kind == LANGUAGE:
+        of_seeds = [p.outputs[:, 0] / p.targets[:, 0] for p in seeds]
+        answers = [f"{np.exp(-mean):.4g}" for mean in np.mean(of_seeds, axis=0)]
+        targets = [f"{num:.0f} {first.unit}s" for num in first.targets[:, 0]]
     elif first.kind == BY_STEP:
         of_seeds = [p.outputs[:, 0] for p in seeds]
         answers = targets = [""] * len(first.ids)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from pipeline.recurrent.initial import (
     RECURRENT_MATRICES,
+    embedding_weights,
     input_weights,
     readout_weights,
     uniform_weights,
@@ -26,6 +28,7 @@ from pipeline.recurrent.layers import (
     run_layers,
 )
 from pipeline.recurrent.spec import NetSpec
+from pipeline.recurrent.token_loss import make_adaptive
 
 
 class NetState(NamedTuple):
@@ -54,13 +57,18 @@ class SequenceNet(nn.Module):
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.embedding = _make_embedding(spec)
         self.recurrent = make_layers(spec)
         learned = spec.state_sizes if spec.h0 == "learned" else ()
         self.start = nn.ParameterList(  # h_0, and c_0 where there is one
             nn.Parameter(torch.zeros(size)) for size in learned
         )
         self.dropout = nn.Dropout(spec.dropped_share)
-        self.readout = nn.Linear(spec.read_size, spec.num_outputs)
+        self.readout: Any = (  # nn.Linear, or an adaptive softmax
+            make_adaptive(spec.read_size, spec.num_outputs)
+            if spec.softmax == "adaptive"
+            else nn.Linear(spec.read_size, spec.num_outputs)
+        )
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Outputs (B, C) of `features` (B, T, D) with `lengths` (B,) int64 real steps, in [1, T].
@@ -69,10 +77,33 @@ class SequenceNet(nn.Module):
         real steps alone; the padding may hold any finite number.
         """
         self._check_input(features, lengths)
-        outputs: Tensor = self.readout(self.dropout(self._summarize(features, lengths)))
+        outputs = self._answer(self.dropout(self._summarize(self._embed(features), lengths)))
         if self.spec.readout != "all":
             return outputs  # (B, C)
         return outputs.masked_fill(~real_steps(lengths, features.shape[1])[:, :, None], 0)
+
+    @property
+    def readout_weight(self) -> Tensor:
+        """The readout's weights, of whose type and on whose device the net computes."""
+        part = self.readout.head if isinstance(self.readout, _Adaptive) else self.readout
+        weight: Tensor = part.weight
+        return weight
+
+    def _embed(self, features: Tensor) -> Tensor:
+        """What the layer reads of features (B, T, D) or (B, D): of token numbers their vectors."""
+        if not self.spec.reads_tokens:
+            return features
+        table = self.readout_weight if self.embedding is None else self.embedding.weight
+        embedded: Tensor = self.dropout(F.embedding(features[..., 0], table))
+        return embedded
+
+    def _answer(self, read: Tensor) -> Tensor:
+        """Outputs (..., C) of what is read (..., `read_size`)."""
+        if isinstance(self.readout, _Adaptive):
+            logs: Tensor = self.readout.log_prob(read.flatten(0, -2))
+            return logs.view(*read.shape[:-1], -1)
+        outputs: Tensor = self.readout(read)
+        return outputs
 
     def _summarize(self, features: Tensor, lengths: Tensor) -> Tensor:
         """What the linear layer reads: (B, `read_size`), or (B, T, R) for readout `all`."""
@@ -93,7 +124,7 @@ class SequenceNet(nn.Module):
         return states
 
     def _average(self, features: Tensor, lengths: Tensor) -> Tensor:
-        return mean_over_real_steps(features.to(self.readout.weight.dtype), lengths)
+        return mean_over_real_steps(features.to(self.readout_weight.dtype), lengths)
 
     def _join(self, state: Tensor, mean: Tensor) -> Tensor:
         """(B, H + D): state and mean; in training one of them, drawn for each sequence, doubled.
@@ -115,7 +146,7 @@ class SequenceNet(nn.Module):
         to go on from.
         """
         self.spec.check_advances()
-        empty = self.readout.weight.new_zeros(batch_size, 0)
+        empty = self.readout_weight.new_zeros(batch_size, 0)
         hidden, cell, *_ = (*self._start_states(batch_size), empty, empty)
         mean = empty.new_zeros(batch_size, self.spec.mean_size)
         num_steps = torch.zeros(batch_size, dtype=torch.int64, device=empty.device)
@@ -127,7 +158,7 @@ class SequenceNet(nn.Module):
         They equal `forward`'s outputs of the sequences cut at this step.
         """
         step, state = self.advance(features_t, state)
-        return self.readout(self.dropout(self._read(step, state.mean))), state
+        return self._answer(self.dropout(self._read(step, state.mean))), state
 
     def _read(self, step: Tensor, mean: Tensor) -> Tensor:
         """What the linear layer reads after a step: (B, `read_size`)."""
@@ -139,7 +170,8 @@ class SequenceNet(nn.Module):
         """What there is to read of one more step, `features_t` (B, D), and the state after it."""
         num_steps = state.num_steps + 1
         hidden, cell = state.hidden, state.cell
-        read = features_t = features_t.to(self.readout.weight.dtype)
+        features_t = self._embed(features_t)
+        read = features_t = features_t.to(self.readout_weight.dtype)
         if self.recurrent is not None:
             before = (hidden, cell)[: len(self.spec.state_sizes)]
             layers = list_layers(self.recurrent)
@@ -167,14 +199,14 @@ class SequenceNet(nn.Module):
         self.spec.check_advances()
         before = (state.hidden, state.cell)[: len(self.spec.state_sizes)]
         layers = list_layers(self.recurrent)
-        read, after = carry_layers(layers, features, lengths=lengths, states=before)
+        read, after = carry_layers(layers, self._embed(features), lengths=lengths, states=before)
         hidden, cell = (*after, state.cell)[:2]
         return read, NetState(hidden, cell, state.mean, state.num_steps + lengths)
 
     def _start_states(self, batch_size: int) -> tuple[Tensor, ...]:
         if self.spec.h0 == "learned":
             return tuple(start.expand(batch_size, -1) for start in self.start)
-        new_zeros = self.readout.weight.new_zeros
+        new_zeros = self.readout_weight.new_zeros
         return tuple(new_zeros(batch_size, size) for size in self.spec.state_sizes)
 
     def _check_input(self, features: Tensor, lengths: Tensor) -> None:
@@ -185,6 +217,16 @@ class SequenceNet(nn.Module):
             )
         assert lengths.shape == features.shape[:1]
         assert bool(((lengths >= 1) & (lengths <= features.shape[1])).all()), "lengths in [1, T]"
+
+
+_Adaptive = nn.AdaptiveLogSoftmaxWithLoss
+
+
+def _make_embedding(spec: NetSpec) -> nn.Embedding | None:
+    """Vectors of tokens; None where there are no tokens, or they have the linear layer's."""
+    if not spec.reads_tokens or spec.tied:
+        return None
+    return nn.Embedding(spec.num_outputs, spec.embedding_size)
 
 
 def build_net(spec: NetSpec, *, seed: int) -> SequenceNet:
@@ -206,13 +248,19 @@ def _draw_weights(net: SequenceNet, generator: Generator) -> dict[str, Tensor]:
     spec = net.spec
     weights = {name: torch.zeros(tensor.shape) for name, tensor in net.state_dict().items()}
     layers = {f"recurrent.{name}": layer for name, layer in name_layers(net.recurrent).items()}
+    if net.embedding is not None:
+        weights["embedding.weight"] = embedding_weights(
+            spec.num_outputs, spec.embedding_size, generator
+        )
     if spec.kind.recurrent_matrix:
         for name, layer in layers.items():
             inputs = layer.get_parameter("weight_ih_l0").shape[1]
             weights[f"{name}weight_ih_l0"] = input_weights(
                 spec.hidden_size, inputs, generator, scale=spec.input_scale
             )
-    weights["readout.weight"] = readout_weights(spec.num_outputs, spec.read_size, generator)
+    for name, zeros in weights.items():
+        if name.startswith("readout.") and name.endswith("weight"):
+            weights[name] = readout_weights(*zeros.shape, generator)  # type: ignore[call-arg]
     for name, layer in layers.items():
         drawn = _draw_layer(layer, spec, generator)
         weights |= {f"{name}{of_layer}": tensor for of_layer, tensor in drawn.items()}

@@ -136,6 +136,12 @@ def input_weights(
     return (gain / math.sqrt(width) * normal).float()
 
 
+def embedding_weights(num_tokens: int, size: int, generator: Generator) -> Tensor:
+    """(V, E) iid uniform in [-0.1, 0.1), as Zaremba et al. 2014 start their small net."""
+    unit = torch.rand(num_tokens, size, generator=generator, dtype=torch.float64)
+    return (0.2 * unit - 0.1).float()
+
+
 def readout_weights(num_outputs: int, hidden_size: int, generator: Generator) -> Tensor:
     """(C, H) iid N(0, 2/(H + C)). Glorot & Bengio 2010, as Talathi & Vartak 2015 use it."""
     normal = torch.randn(num_outputs, hidden_size, generator=generator, dtype=torch.float64)

@@ -58,6 +58,7 @@ NETS: dict[str, NetKind] = {
     "rnn": NetKind("simple", "relu", "framework-default"),
     "shifted-np-rnn": NetKind("simple", "relu", "identity-plus-positive-definite"),
     "active-np-rnn": NetKind("simple", "relu", "active-set-normalized"),
+    "tanh-rnn": NetKind("simple", "tanh", "framework-default"),
     "np-tanh-rnn": NetKind("simple", "tanh", "normalized-positive-definite"),
     # Not in the paper. IndRNN (Li et al. 2018, arXiv:1803.04831): h = relu(W x + u * h + b); here u
     # starts at 1 and is not clipped, so that it is irnn without what lies off the diagonal.
@@ -80,6 +81,7 @@ READOUTS = ("last", "mean", "last-and-mean", "all")
 DROPOUT_MEANINGS = ("dropped", "kept")
 INITIAL_STATES = ("zero", "learned")
 MOST_LAYERS = 5
+SOFTMAXES = ("full", "adaptive")
 
 # Which cells an option acts on; one that is not here acts on all.
 _RECURRENT: tuple[Cell, ...] = tuple(cell for cell in CELLS if cell != "none")
@@ -91,6 +93,9 @@ _CELLS_OF_FIELD: dict[str, tuple[Cell, ...]] = {
     "h0": _RECURRENT,
     "layers": _RECURRENT,
     "bidirectional": _RECURRENT,
+    "embedding_size": _RECURRENT,
+    "tied": _RECURRENT,
+    "softmax": _RECURRENT,
 }
 
 # The fields that the task gives.
@@ -114,6 +119,10 @@ class NetSpec:
     `bidirectional`: each layer has a second net, which reads the sequence from its end. What is
     read of a step is both states side by side, forward first; of readout `last` the forward one
     after the last step and the backward one after the first, each having read the whole sequence.
+    `embedding_size`: features are token numbers, each less than `num_outputs`, and the first layer
+    reads a vector of this size that is learned for each, of which dropout drops as of hidden units
+    (Zaremba et al. 2014); 0: features are read as they are. `tied`: these vectors are the linear
+    layer's weights. `softmax`: that of all outputs at once, or by groups of them (`adaptive`).
     A field without effect on the named net must stand at its default.
     """
 
@@ -129,6 +138,9 @@ class NetSpec:
     h0: str = "zero"
     layers: int = field(default=1, metadata=ADDED)
     bidirectional: bool = field(default=False, metadata=ADDED)
+    embedding_size: int = field(default=0, metadata=ADDED)
+    tied: bool = field(default=False, metadata=ADDED)
+    softmax: str = field(default="full", metadata=ADDED)
 
     def __post_init__(self) -> None:
         hold_fields(self, "model", bare=_OF_DATA)
@@ -151,11 +163,17 @@ class NetSpec:
                 f"since dropout_means={self.dropout_means}"
             )
         self._check_unused_fields()
+        self._check_tokens()
 
     @property
     def kind(self) -> NetKind:
         """The net's row in NETS."""
         return NETS[self.name]
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether features are token numbers, and answers the tokens that follow."""
+        return self.embedding_size > 0
 
     @property
     def dropped_share(self) -> float:
@@ -186,7 +204,8 @@ class NetSpec:
         """The input size of each layer, the first one's first; () for mean-pool."""
         if self.kind.cell == "none":
             return ()
-        return (self.input_size, *(self.layers - 1) * (self.step_size,))
+        first = self.embedding_size or self.input_size
+        return (first, *(self.layers - 1) * (self.step_size,))
 
     @property
     def reads_mean_features(self) -> bool:
@@ -214,6 +233,41 @@ class NetSpec:
                 f"do.\nTrain one with model.bidirectional=false."
             )
 
+    def _check_tokens(self) -> None:
+        check_choice("model.softmax", self.softmax, SOFTMAXES)
+        if self.embedding_size < 0:
+            raise ValueError(
+                f"model.embedding_size: expected a whole number from 0 up, "
+                f"found {self.embedding_size}."
+            )
+        if not self.reads_tokens:
+            if self.tied or self.softmax != "full":
+                name = "tied" if self.tied else f"softmax={self.softmax}"
+                raise ValueError(
+                    f"model.{name} is about tokens, but model.embedding_size is 0: leave it out."
+                )
+            return
+        if self.readout != "all" or self.kind.cell == "none":
+            raise ValueError(
+                f"model.embedding_size is {self.embedding_size}: expected a recurrent net that "
+                f"answers at every step, found {self.name} with readout={self.readout}.\n"
+                f"Pass model.readout=all, or another model."
+            )
+        self.check_advances()
+        self._check_tied()
+
+    def _check_tied(self) -> None:
+        if not self.tied:
+            return
+        if self.softmax != "full":
+            raise ValueError("model.tied: expected model.softmax=full, found adaptive.")
+        if self.embedding_size != self.read_size:
+            raise ValueError(
+                f"model.tied: expected an embedding as large as what the linear layer reads, "
+                f"found {self.embedding_size} and {self.read_size}.\n"
+                f"Pass model.embedding_size={self.read_size}."
+            )
+
     def _check_unused_fields(self) -> None:
         for f in fields(self):
             found = getattr(self, f.name)
@@ -239,7 +293,7 @@ def multiply_adds_per_step(spec: NetSpec) -> int:
     """Multiply-adds of one sequence's step, in matrix products only.
 
     Those of the layers' matrices. With readout `all` the linear layer's C H too, C 2H in both
-    directions; otherwise it runs once a sequence and is left out.
+    directions, less with an adaptive softmax; otherwise it runs once a sequence and is left out.
     """
     of_readout = spec.num_outputs * spec.step_size if spec.readout == "all" else 0
     return count_layer_entries(spec) + of_readout

@@ -57,6 +57,11 @@ class Stepper:
     def __init__(self, net: SequenceNet) -> None:
         self.spec = net.spec
         self.spec.check_advances()
+        if self.spec.reads_tokens:
+            raise ValueError(
+                f"This {self.spec.name} reads token numbers, and steps here are of features: go on "
+                f"from step to step with its `advance_all`."
+            )
         weights = {
             name: tensor.float().cpu().numpy() for name, tensor in plain_weights(net).items()
         }

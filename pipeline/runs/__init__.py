@@ -11,6 +11,7 @@ from pipeline.runs.folder import (
     is_run,
     load_net,
     load_run,
+    read_kept,
     save_weights,
     write_provenance,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "is_run",
     "load_net",
     "load_run",
+    "read_kept",
     "save_weights",
     "write_card",
     "write_provenance",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,7 +22,7 @@ from pipeline.files import write_bytes, write_text
 from pipeline.runs.archive import is_archive, unpack_run
 from pipeline.runs.config import RunConfig
 from pipeline.runs.legacy import is_legacy, upgrade_config, upgrade_provenance
-from pipeline.runs.names import CONFIG, DIVERGED, PROVENANCE, WEIGHTS
+from pipeline.runs.names import CONFIG, DIVERGED, KEPT, PROVENANCE, WEIGHTS
 from pipeline.runs.provenance import Provenance
 from pipeline.seals import BLANK, KEY, check_seal, load_sealed, seal
 
@@ -58,11 +59,19 @@ class Run:
         return path.read_text().strip() if path.is_file() else ""
 
 
-def begin_run(folder: Path, config: RunConfig, provenance: Provenance) -> None:
-    """Make a run folder, or say of one what is known now.
+def begin_run(
+    folder: Path,
+    config: RunConfig,
+    provenance: Provenance,
+    *,
+    kept: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Make a run folder, or say of one what is known now; `kept` are texts by their files' names.
 
     Whatever stops this, the folder is either no run yet or one that can be read.
     """
+    for name, text in kept.items():
+        write_text(folder / name, text)
     if is_run(folder):
         # One of an earlier version needs both files to be read: the config first, which the
         # provenance of either form goes with.
@@ -115,6 +124,17 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     if expected not in (None, found := _digest_tensors(tensors)):
         raise ValueError(f"its numbers have the digest {found}, but it says {expected}")
     return tensors
+
+
+def read_kept(run: Run) -> dict[str, str]:
+    """The texts that the run keeps, by the names of their files; ValueError for damage."""
+    paths = [run.folder / name for name in KEPT if (run.folder / name).is_file()]
+    texts = {}
+    for path in paths:
+        with _naming(path), path.open(encoding="utf-8", newline="") as file:
+            texts[path.name] = file.read()
+            check_seal(texts[path.name])
+    return texts
 
 
 def is_run(folder: Path) -> bool:

@@ -9,4 +9,6 @@ DIVERGED = "diverged.txt"
 METRICS = "metrics.csv"
 CARD = "README.md"
 CALIBRATION = "calibration.json"
-FILES = (CONFIG, WEIGHTS, PROVENANCE, DIVERGED, METRICS, CARD, CALIBRATION)
+KEPT = ("vocabulary.txt",)
+"""Texts of the run's task, of which it keeps a copy."""
+FILES = (CONFIG, WEIGHTS, PROVENANCE, DIVERGED, METRICS, CARD, CALIBRATION, *KEPT)

@@ -60,6 +60,9 @@ class ArrowTask:
     def places(self) -> Mapping[str, tuple[Path, str]]:
         return self._clips.places()
 
+    def kept(self) -> Mapping[str, str]:
+        return {}
+
 
 def find_clip(sequence_id: str) -> tuple[str, bool]:
     """The clip that a sequence of the task is of, and whether it is the one backwards."""

@@ -119,6 +119,9 @@ class ClipsTask:
             places["weights"] = weights.locate(self.store.folder), weights.digest
         return places
 
+    def kept(self) -> Mapping[str, str]:
+        return {}
+
 
 class ClipSet:
     """The sequences of some clips: a SequenceSet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from pipeline.sequences import SequenceSet
 from pipeline.tasks.task import Origin, PartUse
@@ -41,6 +42,30 @@ class NumberedTask:
 
     def places(self) -> Mapping[str, tuple[Path, str]]:
         return {} if self.root is None else {"root": (self.root, "")}
+
+    def kept(self) -> Mapping[str, str]:
+        return {}
+
+
+class NumberNames(Sequence[str]):
+    """The numbers from 0 to `num` - 1 as names, made when they are asked for."""
+
+    def __init__(self, num: int) -> None:
+        self._num = num
+
+    def __len__(self) -> int:
+        return self._num
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        if isinstance(place, slice):
+            return [f"{number:05d}" for number in range(self._num)[place]]
+        return f"{range(self._num)[place]:05d}"
 
 
 def hold_out(total: int, **held: int) -> dict[str, int]:

@@ -19,6 +19,9 @@ MARKS = ("halves", "anywhere")
 PIXELS = ("unit", "bytes")
 SPEAKERS = ("auto", "timit", "draw")
 FOLD = ("auto", "timit", "none")
+UNITS = ("word", "character")
+PROTOCOLS = ("sentences", "stream")
+_STEPS = 35
 # Options that are written without `task.` before them: they stand beside the task's section.
 TOP_OPTIONS = ("features", "split")
 _LIMIT = 2**63  # of the numbers of torch
@@ -188,8 +191,51 @@ class SpeechOptions:
             )
 
 
+@dataclass(frozen=True)
+class WordsOptions:
+    """A text: `root` is the folder of its parts, or one file that is cut, and must be given.
+
+    `unit`: what a token is. `vocabulary`: how many of them are told apart, the most frequent of
+    train, `<unk>` and a line's end among them; all others are `<unk>`. `protocol`: each line by
+    itself (`sentences`), or one long text (`stream`) in as many streams as trainer.batch_size,
+    which are cut after every `steps` tokens and carry the net's state over. `held_out`: the share
+    of a text that val, and of one file test, takes where it has no file; null: 0.05. `tokens`: the
+    folder in which the token numbers of texts above 64 MB are kept.
+    """
+
+    root: str | None = field(default=None, metadata=NOT_LEARNED)
+    unit: str = "word"
+    vocabulary: int = 10_000
+    protocol: str = "stream"
+    steps: int = _STEPS
+    held_out: float | None = None
+    tokens: str = field(default="tokens", metadata=NOT_LEARNED)
+
+    def __post_init__(self) -> None:
+        _hold(self)
+        check_choice("task.unit", self.unit, UNITS)
+        check_choice("task.protocol", self.protocol, PROTOCOLS)
+        check_whole("vocabulary", self.vocabulary, least=3)
+        check_whole("steps", self.steps, least=1)
+        if self.protocol == "sentences" and self.steps != _STEPS:
+            raise ValueError(
+                f"task.steps is {self.steps}, which has no effect: task.protocol=sentences reads "
+                f"whole sentences. Leave it out, or pass task.protocol=stream."
+            )
+        if self.held_out is not None and not 0 < self.held_out < 0.5:
+            raise ValueError(
+                f"task.held_out: expected a share in (0, 0.5), found {self.held_out:g}."
+            )
+
+
 TaskOptions = (
-    ClipsOptions | MarkedOptions | CopyingOptions | MnistOptions | DigitsOptions | SpeechOptions
+    ClipsOptions
+    | MarkedOptions
+    | CopyingOptions
+    | MnistOptions
+    | DigitsOptions
+    | SpeechOptions
+    | WordsOptions
 )
 
 TASK_OPTIONS: dict[str, type[TaskOptions]] = {
@@ -202,12 +248,15 @@ TASK_OPTIONS: dict[str, type[TaskOptions]] = {
     "copying": CopyingOptions,
     "digits": DigitsOptions,
     "speech-frames": SpeechOptions,
+    "words": WordsOptions,
 }
 
 # Tasks that are scored at single steps of a sequence, so that a net answers at all of them.
-ANSWERED_AT_EVERY_STEP = ("copying", "speech-frames")
+ANSWERED_AT_EVERY_STEP = ("copying", "speech-frames", "words")
 # Of these, tasks whose score is over all steps alike, so that a longer sequence counts for more.
 COUNTED_BY_STEPS = ("speech-frames",)
+# Tasks whose inputs are token numbers, with the size of the embedding that they pass through.
+EMBEDDING_SIZES = {"words": 100}
 
 
 def _hold(options: object) -> None:

@@ -122,6 +122,9 @@ class SpeechTask:
     def places(self) -> Mapping[str, tuple[Path, str]]:
         return {"features": (self.store.folder, self.store.digest)}
 
+    def kept(self) -> Mapping[str, str]:
+        return {}
+
 
 class SpeechSet:
     """The normalised sequences of some utterances, with a phone for each step: a SequenceSet."""

@@ -13,6 +13,7 @@ from pipeline.tasks.marked import marked_task
 from pipeline.tasks.mnist import mnist_task, permuted_mnist_task
 from pipeline.tasks.speech import SpeechTask
 from pipeline.tasks.task import Task
+from pipeline.tasks.words import words_task
 
 TASKS: dict[str, Callable[..., Task]] = {
     "clips": ClipsTask,
@@ -24,4 +25,5 @@ TASKS: dict[str, Callable[..., Task]] = {
     "copying": copying_task,
     "digits": digits_task,
     "speech-frames": SpeechTask,
+    "words": words_task,
 }

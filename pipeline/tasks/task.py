@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # names and options of tasks are read without torch
 
 CLASSIFICATION = "classification"
 REGRESSION = "regression"
+LANGUAGE = "language"
 NOT_SCORED = -100
 """The target of a step whose answer does not count; PyTorch's cross entropy leaves it out."""
 
@@ -23,7 +24,7 @@ class PartUse:
     """How much of a part of a split is there: ids of clips, or the numbers of other sequences."""
 
     num_listed: int
-    used: tuple[str, ...]
+    used: Sequence[str]
     missing: tuple[str, ...] = ()
     truncated: tuple[str, ...] = ()
     """Clips used although fewer frames were decoded than the file's header says."""
@@ -92,12 +93,13 @@ class Task(Protocol):
         """What the targets are.
 
         CLASSIFICATION: classes, (B,) int64, or (B, T) for an answer at every step, NOT_SCORED at
-        those that do not count; REGRESSION: numbers, (B, C) float32.
+        those that do not count; REGRESSION: numbers, (B, C) float32; LANGUAGE: the next token of
+        each step, (B, T) int64, NOT_SCORED in the padding, where features are token numbers.
         """
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the outputs; () for a regression."""
+        """Class names in the order of the outputs; () where the targets are no classes."""
 
     @property
     def input_size(self) -> int:
@@ -123,3 +125,6 @@ class Task(Protocol):
     def places(self) -> Mapping[str, tuple[Path, str]]:
         """The paths among the options, and of features made with the `weights` of a file that file;
         each with a digest of what lies there, "" for none."""
+
+    def kept(self) -> Mapping[str, str]:
+        """Texts that a run keeps beside its config, by the names of their files."""
