@@ -93,6 +93,10 @@ def test_features_from_elsewhere_are_written_read_and_trained_on(tmp_path: Path)
     assert "(60, 512)" in "".join(run_page("reference/files.md", shell))
 
 
+def test_a_text_is_learned_and_scored_in_bits(tmp_path: Path) -> None:
+    assert "bits a character" in run_page("how-to/texts.md", Shell(tmp_path, ROOT))[-1]
+
+
 @pytest.mark.parametrize(
     ("page", "name"), [("how-to/new-net.md", "half-rnn"), ("how-to/new-task.md", "subtraction")]
 )

@@ -16,9 +16,14 @@ from pipeline.runs.folder import Run
 from pipeline.runs.names import CARD, CONFIG, METRICS, PROVENANCE, WEIGHTS
 
 # As the Hub calls them; what it has no word for is `other`.
-_VIDEO, _SOUND, _OTHER = "video-classification", "audio-classification", "other"
+_VIDEO, _SOUND = "video-classification", "audio-classification"
+_TEXT, _OTHER = "text-generation", "other"
 _IMAGE_TASKS = ("mnist", "permuted-mnist", "digits")
-_METRIC_TYPES = {"top-1 accuracy": "accuracy", "mean squared error": "mse"}
+_METRIC_TYPES = {
+    "top-1 accuracy": "accuracy",
+    "mean squared error": "mse",
+    "perplexity": "perplexity",
+}
 _NO_FILES = ("", "random", "imagenet")
 _COUNTS = ("listed", "used", "missing", "truncated", "damaged")
 _MOST_LABELS = 20
@@ -102,6 +107,8 @@ def _round(value: float) -> float:
 def _name_task(run: Run) -> str:
     if run.features is not None:
         return _SOUND if run.features.is_of_speech else _VIDEO
+    if run.config.net.reads_tokens:
+        return _TEXT
     return "image-classification" if run.config.task.name in _IMAGE_TASKS else _OTHER
 
 
