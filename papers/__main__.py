@@ -29,6 +29,8 @@ _EXAMPLES = """examples:
   python -m papers np-rnn --only figure-3 --seeds 1    one figure with one seed
   python -m papers np-rnn --mnist data --features features/UCF-101-googlenet
                                                        all of it: days; stop it whenever you like
+  python -m papers irnn --words ptb --speech features/TIMIT
+                                                       its language model and its speech
   python -m papers np-rnn --budget 0.01                a trial with a hundredth of the training
   python -m papers np-rnn --page                       the page of the results there are
   python -m papers np-rnn --join other/results         with lines, or run folders, made elsewhere
@@ -61,6 +63,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--features", type=Path, metavar="STORE", help="features of UCF-101's clips")
     add("--split", default="ucf101-split1", metavar="SPLIT", help="default: ucf101-split1")
     add("--mnist", type=Path, metavar="FOLDER", help="MNIST's four idx files")
+    add("--words", type=Path, metavar="FOLDER", help="Penn Treebank's ptb.*.txt")
+    add(
+        "--sentences", type=Path, metavar="FOLDER",
+        help="sentences, as the 1 Billion Word benchmark's",
+    )  # fmt: skip
+    add("--speech", type=Path, metavar="STORE", help="features of speech, as TIMIT's")
     add("--join", nargs="+", type=Path, default=[], metavar="PATH", help="results made elsewhere")
     add("--out", type=Path, default=OUT, metavar="DIR", help=f"default: {OUT}")
     add("--results", type=Path, metavar="DIR", help="where lines go; default: <out>/results")
@@ -116,7 +124,14 @@ def _make_plan(options: argparse.Namespace) -> Plan:
     return Plan(
         experiments=choose(paper.experiments, only),
         readings={name: paper.readings[name] for name in names},
-        data=Data(options.features, options.split, options.mnist),
+        data=Data(
+            options.features,
+            options.split,
+            options.mnist,
+            options.words,
+            options.sentences,
+            options.speech,
+        ),
         num_seeds=options.seeds,
         budget=options.budget,
     )

@@ -20,7 +20,7 @@ class Protocol:
     `net`: the one it is for, or "" where any can follow. `number`: what a number at the end of an
     experiment's name says, the sequences' length or the epochs in all. `best_of_net`: settings
     (lr, dropout) of single nets, in place of the protocol's own. `more`: other settings, by the
-    sections of the config.
+    sections of the config. `worst`: the score of a run that diverged, 0 of a share.
     """
 
     task: str
@@ -37,6 +37,7 @@ class Protocol:
     number: Literal["", "length", "epochs"] = ""
     best_of_net: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     more: Mapping[str, Mapping[str, str | float]] = field(default_factory=dict)
+    worst: float = 0.0
 
     def setting(self, name: Literal["lr", "dropout"], net: str) -> float:
         """The learning rate or dropout that the protocol has for this net."""
@@ -109,7 +110,7 @@ class Experiment:
 
 
 class Scores(Interface):
-    """What was found of trials; seeds that diverged count with a score of 0."""
+    """What was found of trials; seeds that diverged count with their protocol's worst score."""
 
     def test(self, trial: Trial) -> Mapping[int, float]:
         """The test score of each seed; {} where there is none."""

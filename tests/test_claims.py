@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from papers import irnn
 from papers.book import Claim, Reading, Trial
 from papers.np_rnn.claims import RESULTS, find_tested, measure_breadth, measure_complexity
 from papers.np_rnn.trials import (
@@ -38,6 +39,29 @@ class World:
 
     def validation(self, trial: Trial) -> dict[int, float]:
         return self.test(trial)
+
+
+def as_in_the_irnn_paper(trial: Trial) -> float:
+    if trial.protocol == "speech-frames":
+        return {"tanh-rnn": 0.45, "scaled-irnn": 0.34}.get(trial.net, 0.35)
+    return {"irnn": 70.0, "lstm": 69.0, "tanh-rnn": 73.0}[trial.net]
+
+
+def against_the_irnn_paper(trial: Trial) -> float:
+    if trial.protocol == "speech-frames":
+        return {"tanh-rnn": 0.35, "scaled-irnn": 0.45}.get(trial.net, 0.35)
+    return {"irnn": 72.5, "lstm": 69.0, "tanh-rnn": 73.0}[trial.net]
+
+
+@pytest.mark.parametrize("task", ["words", "frames"])
+def test_what_the_irnn_paper_says_of_words_and_speech_gets_each_verdict(task: str) -> None:
+    (claim,) = irnn.RESULTS[task]
+    noise = 0.002 if task == "frames" else 0.05
+    assert judge(claim, World(as_in_the_irnn_paper, noise)) == "holds"
+    assert judge(claim, World(against_the_irnn_paper, noise)) == "fails"
+    assert judge(claim, World(as_in_the_irnn_paper, 100 * noise)) == "undecided"
+    assert judge(claim, World(as_in_the_irnn_paper, noise, num_seeds=4)) == "undecided"
+    assert judge(claim, World(as_in_the_irnn_paper), "no text") == "cannot be tested here"
 
 
 def as_in_the_paper(trial: Trial) -> float:

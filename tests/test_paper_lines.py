@@ -31,6 +31,15 @@ def test_lines_read_back_equal(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.glob("*.csv")) == ["addition.csv", "mnist.csv"]
 
 
+def test_files_from_before_a_column_was_added_are_read(tmp_path: Path) -> None:
+    beside = make_line("2", beside=(("unigram", 640.5), ("kneser-ney-5", 141.2)))
+    add_lines(tmp_path, [LINE, beside])
+    path = tmp_path / "addition.csv"
+    assert set(read_lines([tmp_path])) == {LINE, beside}
+    path.write_text("\n".join(line.rpartition(",")[0] for line in path.read_text().splitlines()))
+    assert set(read_lines([tmp_path])) == {LINE, replace(beside, beside=())}
+
+
 def test_a_run_has_one_line_wherever_it_was_made(tmp_path: Path) -> None:
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     elsewhere = make_line(LINE.digest, machine="another", test=0.9)

@@ -32,7 +32,7 @@ _OURS = {
     # Of our choosing, for a corpus of minutes: the IRNN paper's rates for TIMIT are not known.
     "speech-frames": Protocol(
         task="speech-frames", optimizer="adam", lr=3e-3, phase_epochs=(20, 10), batch_size=8,
-        dropout=0.5, clip=1.0, loss_over_batch="mean", keep="best",
+        dropout=0.5, clip=1.0, loss_over_batch="mean", keep="best", worst=1.0,
     ),
 }  # fmt: skip
 PROTOCOLS: dict[str, Protocol] = {**np_rnn.PROTOCOLS, **irnn.PROTOCOLS, **_OURS}

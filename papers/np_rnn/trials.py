@@ -30,8 +30,8 @@ def grid_trials(net: str) -> tuple[Trial, ...]:
 
 ALL_NETS = (
     "np-rnn", "irnn", "scaled-irnn", "n-rnn", "o-rnn", "g-rnn", "rnn", "shifted-np-rnn",
-    "active-np-rnn", "np-tanh-rnn", "ind-rnn", "orthogonal-rnn", "lstm", "gru", "min-gru", "lru",
-    "co-rnn", "mean-pool",
+    "active-np-rnn", "np-tanh-rnn", "tanh-rnn", "ind-rnn", "orthogonal-rnn", "lstm", "gru",
+    "min-gru", "lru", "co-rnn", "mean-pool",
 )  # fmt: skip
 """Every net of this program: those that the paper does not have are controls, or of today."""
 

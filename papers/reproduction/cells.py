@@ -14,6 +14,10 @@ from pipeline.features import FeatureStore
 from pipeline.runs import RunConfig
 from pipeline.tasks.mnist import find_folder
 from pipeline.tasks.options import TASK_OPTIONS
+from pipeline.tasks.speech import SpeechTask
+from pipeline.tasks.task import Task
+from pipeline.tasks.words import WordsTask
+from pipeline.texts import find_parts
 from train.config import compose_config, quote
 from train.experiments import PROTOCOLS
 from train.training import check_config
@@ -22,38 +26,73 @@ DEFAULT = "default"
 NUM_CLASSES = 101
 # The paper's 256 is for some 9,500 clips.
 _SAMPLE_BATCH = 16
+# Of fewer speakers than this a tenth, of one or two, would say little.
+_MANY_SPEAKERS = 100
+_FEW_SPEAKERS = ("task.num_val=2", "task.split_seed=1")
 _PARTS = ("train", "val", "test")
+# The option that gives the text of a protocol, and what it is.
+_TEXTS = {
+    "ptb-words": ("words", "Penn Treebank"),
+    "sentences": ("sentences", "sentences of the 1 Billion Word benchmark"),
+}
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is at hand beside what the program draws: a feature store of UCF-101, MNIST's files."""
+    """What is at hand beside what the program draws: stores of features, folders of files."""
 
     features: Path | None = None
     split: str = "ucf101-split1"
     mnist: Path | None = None
+    words: Path | None = None
+    sentences: Path | None = None
+    speech: Path | None = None
 
     def check(self) -> None:
         """Raise ValueError where what is given is not what it should be."""
         if self.mnist is not None:
             find_folder(str(self.mnist))
-        if self.features is not None:
-            FeatureStore(self.features)
+        for folder in (self.words, self.sentences):
+            if folder is not None:
+                find_parts(str(folder), held_out=None)
+        for store in (self.features, self.speech):
+            if store is not None:
+                FeatureStore(store)
 
     def missing(self, trial: Trial) -> str:
         """What the trial has no data without, and how it is given; "" where all is at hand."""
+        place, missing = self._place(trial)
+        return missing if place is None else ""
+
+    def _place(self, trial: Trial) -> tuple[Path | None, str]:
+        """Where the data of a trial lie, and what to say without; here where the program draws."""
         task = PROTOCOLS[trial.protocol].task
-        if _reads_features(task) and self.features is None:
-            return "no features of UCF-101's clips: pass --features STORE (python -m extract)"
-        if _reads_images(task) and self.mnist is None:
-            return "no MNIST: pass --mnist FOLDER with its four idx files"
-        return ""
+        places = {
+            "mnist": (self.mnist, "no MNIST: pass --mnist FOLDER with its four idx files"),
+            "permuted-mnist": (self.mnist, "no MNIST: pass --mnist FOLDER with its four idx files"),
+            "speech-frames": (
+                self.speech,
+                "no features of speech: pass --speech STORE (python -m extract --speech)",
+            ),
+        }
+        if task in places:
+            return places[task]
+        if task == "words":
+            option, what = _TEXTS[trial.protocol]
+            return getattr(self, option), f"no {what}: pass --{option} FOLDER with its texts"
+        if _reads_features(task):
+            missing = "no features of UCF-101's clips: pass --features STORE (python -m extract)"
+            return self.features, missing
+        return Path(), ""
 
     def arguments(self, trial: Trial) -> tuple[str, ...]:
         """What `python -m train` is told of the data of this trial."""
-        task = PROTOCOLS[trial.protocol].task
-        if _reads_images(task):
-            return (f"task.root={quote(self.mnist or Path())}",)
+        task, (place, _) = PROTOCOLS[trial.protocol].task, self._place(trial)
+        if hasattr(TASK_OPTIONS[task](), "root"):
+            return (f"task.root={quote(place or Path())}",)
+        if task == "speech-frames":
+            few = () if self._num_speakers >= _MANY_SPEAKERS else _FEW_SPEAKERS
+            return (f"features={quote(place or Path())}", *few)
         if not _reads_features(task):
             return ()
         sample = ("task.classes=present", f"trainer.batch_size={_SAMPLE_BATCH}")
@@ -64,14 +103,24 @@ class Data:
             *(() if is_whole else sample),
         )  # fmt: skip
 
-    def describe(self, trial: Trial) -> str:
-        """What the ledger calls the data of the trial."""
-        task = PROTOCOLS[trial.protocol].task
-        if _reads_images(task):
+    def describe(self, trial: Trial, task: Task) -> str:
+        """What the ledger calls the data of the trial; of a text and of speech a number first."""
+        name = PROTOCOLS[trial.protocol].task
+        if name in ("mnist", "permuted-mnist"):
             return "MNIST"
-        if not _reads_features(task):
-            return ""
-        return self.clips
+        if isinstance(task, WordsTask):
+            folder = self._place(trial)[0] or Path()
+            return f"{len(task.tokens('train')):,} words of training, {folder.name}"
+        if isinstance(task, SpeechTask):
+            num_train, num_test = (len(set(task.sources(part))) for part in ("train", "test"))
+            num = len(task.labels)
+            return f"{num_train} speakers of training, {num_test} of test, {num} phones"
+        return self.clips if _reads_features(name) else ""
+
+    @cached_property
+    def _num_speakers(self) -> int:
+        records = FeatureStore(self.speech).records.values() if self.speech is not None else ()
+        return len({record.clip.group for record in records})
 
     @property
     def clips(self) -> str:
@@ -102,10 +151,6 @@ def _reads_features(task: str) -> bool:
     return hasattr(TASK_OPTIONS[task](), "features")
 
 
-def _reads_images(task: str) -> bool:
-    return hasattr(TASK_OPTIONS[task](), "root")
-
-
 @dataclass(frozen=True)
 class Cell:
     """A run that a paper needs: its trial, under a reading, with a seed."""
@@ -117,6 +162,7 @@ class Cell:
     """All that `python -m train` is given but seed and folder."""
     data: str
     num_clips: int = 0
+    num_steps: int = 0
 
     @property
     def name(self) -> str:
@@ -191,8 +237,14 @@ class Plan:
                     f"--split {self.data.split}: expected clips in its {part} part, found none in "
                     f"{self.data.features}.\nPass --split with another, such as ucf101-split2."
                 )
-        num_clips = self.data.num_clips if config.origin.features is not None else 0
-        return Cell(trial, reading, config, arguments, self.data.describe(trial), num_clips)
+        data = self.data.describe(trial, training.task)
+        return Cell(trial, reading, config, arguments, data, *self._count(trial, training.task))
+
+    def _count(self, trial: Trial, task: Task) -> tuple[int, int]:
+        """The clips, or the steps, that an epoch of the trial reads; 0 where the config says it."""
+        if isinstance(task, WordsTask | SpeechTask):
+            return 0, int(task.sequences("train").lengths.sum())
+        return (self.data.num_clips if _reads_features(PROTOCOLS[trial.protocol].task) else 0), 0
 
 
 def choose(known: Mapping[str, Experiment], only: Sequence[str] | None) -> Mapping[str, Experiment]:

@@ -27,7 +27,8 @@ class Line:
     them. `validation`, `test` and `floor` (of test) are the task's leading score, None for a run
     that diverged; `low` and `high` the 95 % interval of `test` over what its sequences were cut
     from. `frames` are test scores on frames out of order, by the name of `eval --frames`, of clips
-    alone; `losses` those on validation of each epoch, of MNIST alone.
+    alone; `losses` those on validation of each epoch, of MNIST alone; `beside` what others reach on
+    the same test part, by name: of words counting, of speech linear classifiers.
     """
 
     experiment: str
@@ -48,13 +49,14 @@ class Line:
     machine: str
     frames: tuple[tuple[str, float], ...] = ()
     losses: tuple[float, ...] = ()
+    beside: tuple[tuple[str, float], ...] = ()
 
     def to_row(self) -> dict[str, str]:
         """What its line of the file holds, by column."""
         row = {name: "" if value is None else str(value) for name, value in asdict(self).items()}
-        frames = _BLANK.join(f"{name}={score:g}" for name, score in self.frames)
         losses = _BLANK.join(f"{loss:.4g}" for loss in self.losses)
-        return {**row, "frames": frames, "losses": losses}
+        named = {"frames": _write_named(self.frames), "beside": _write_named(self.beside)}
+        return {**row, **named, "losses": losses}
 
     @classmethod
     def from_row(cls, row: dict[str, str]) -> Line:
@@ -76,12 +78,19 @@ class Line:
             floor=read("floor"),
             epochs=int(texts["epochs"]),
             seconds=seconds,
-            frames=tuple(
-                (name, float(score))
-                for name, _, score in (text.partition("=") for text in texts["frames"].split())
-            ),
+            frames=_read_named(texts["frames"]),
+            beside=_read_named(texts["beside"]),
             losses=tuple(map(float, texts["losses"].split())),
         )
+
+
+def _write_named(scores: Iterable[tuple[str, float]]) -> str:
+    return _BLANK.join(f"{name}={score:g}" for name, score in scores)
+
+
+def _read_named(text: str) -> tuple[tuple[str, float], ...]:
+    pairs = (named.partition("=") for named in text.split())
+    return tuple((name, float(score)) for name, _, score in pairs)
 
 
 _COLUMNS = tuple(field.name for field in fields(Line))
@@ -103,13 +112,13 @@ def _read_file(path: Path) -> list[Line]:
         raise ValueError(f"{path}: expected a file or folder of results, found nothing there.")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != _COLUMNS:
+        if tuple(reader.fieldnames or ()) not in (_COLUMNS, _COLUMNS[:-1]):  # the first had no last
             raise ValueError(
                 f"{path}: expected the columns {','.join(_COLUMNS)}, found "
                 f"{','.join(reader.fieldnames or ()) or 'none'}."
             )
         try:
-            return [Line.from_row(row) for row in reader]
+            return [Line.from_row({"beside": "", **row}) for row in reader]
         except (TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}, line {reader.line_num} is damaged: {error}") from error
 

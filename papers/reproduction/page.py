@@ -11,6 +11,7 @@ from eval.pages.rendering import render_page
 from eval.pages.text import write_seconds
 from papers.np_rnn.claims import LSTM_IS_FOUR_TIMES, measure_complexity
 from papers.reproduction import clip_sections as on_clips
+from papers.reproduction import error_sections as of_errors
 from papers.reproduction import sections as make
 from papers.reproduction.books import PAPERS, Paper
 from papers.reproduction.judge import Found, Judged, find, judge
@@ -24,7 +25,7 @@ RULE = (
     f"A sentence holds if the {CONFIDENCE:.0%} interval over seeds of every number that it is "
     f"about lies on its side, and fails if one lies on the other; with fewer than {LEAST_SEEDS} "
     f"seeds it is undecided. 'At par' is within {MARGIN:g}, seed by seed. A run that diverged "
-    f"counts as 0."
+    f"counts as 0, of an error as 1, of a perplexity as the size of the vocabulary."
 )
 
 
@@ -103,6 +104,10 @@ def make_sections(name: str, found: Found, lines: Sequence[Line]) -> list[Sectio
             sections.append(on_clips.make_ucf101_table(key, experiment, found))
         elif key == "figure-6":
             sections.append(on_clips.make_grids(key, experiment, found))
+        elif task in ("ptb-words", "sentences"):
+            sections.append(of_errors.make_words_table(key, experiment, found))
+        elif task == "speech-frames":
+            sections.append(of_errors.make_frames_table(key, experiment, found, paper.printed))
         elif "mnist" in task:
             sections.append(
                 make.make_mnist_table(

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 
 from eval.predictions.frames import ALL, FRAMES, can_disturb
+from eval.predictions.linear import answer_linear, has_linear
 from eval.predictions.predict import PartReader
 from eval.report.evaluate import answer_run
-from eval.scores.scores import Score, score
+from eval.scores.scores import Score, score, score_floors
 from papers.reproduction.cells import Cell
 from papers.reproduction.lines import DIVERGED, SCORED, Line
 from pipeline.runs import METRICS, Run, find_runs, load_run
+from pipeline.tasks import LANGUAGE
 from train.fit import train_run
 
 _BATCH_SIZE = 256
@@ -71,6 +73,7 @@ def describe(cell: Cell, run: Run) -> Line:
         machine=run.provenance.sessions[-1].processor,
         frames=_score_disturbed(run) if can_disturb(run) and test is not None else (),
         losses=tuple(_read_losses(run)) if cell.data == "MNIST" else (),
+        beside=_score_others(run) if test is not None else (),
     )
 
 
@@ -102,6 +105,28 @@ def _score(run: Run, part: str, *, frames: str = ALL) -> Score | None:
     reader = PartReader(part, frames=frames)
     answers = answer_run(run, reader, batch_size=_BATCH_SIZE, device="cpu").predictions
     return None if answers is None else score([answers])[0]
+
+
+def _score_others(run: Run) -> tuple[tuple[str, float], ...]:
+    """What counting, or linear classifiers, reach on the test part, beside language and speech."""
+    reader = PartReader("test")
+    if has_linear(run):
+        found = answer_linear(run, reader, say=print)
+        return tuple((_NAME_OF[a.num_frames], _round(score([a.predictions])[0])) for a in found)
+    answers = answer_run(run, reader, batch_size=_BATCH_SIZE, device="cpu").predictions
+    if answers is None or answers.kind != LANGUAGE:
+        return ()
+    return tuple(
+        (name, round(value, 6))
+        for name, value in zip(answers.floors, score_floors(answers), strict=True)
+    )
+
+
+_NAME_OF = {1: "linear-1", 11: "linear-11"}
+
+
+def _round(found: Score) -> float:
+    return round(found.estimate.value, 6)
 
 
 def _read_losses(run: Run) -> list[float]:
