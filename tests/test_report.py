@@ -22,8 +22,8 @@ from eval.predictions.predictions import Predictions, write_predictions
 from eval.report.curves import read_curves
 from eval.report.evaluate import evaluate_predictions, evaluate_runs
 from eval.report.overlay import read_learning
+from eval.scores.details import best_clips, worst_clips
 from eval.scores.rows import describe_run
-from eval.scores.scores import best_clips, worst_clips
 from pipeline.features import write_videos_place
 from pipeline.runs import Session, load_run, write_provenance
 from pipeline.tasks import PartUse

@@ -19,20 +19,20 @@ from eval.report.frames import Videos, make_strips
 from eval.report.overlay import MOST_ROWS, draw_learning
 from eval.report.pictures import draw_confusions, draw_curves, draw_intervals
 from eval.scores import tables
-from eval.scores.pairs import HEADERS as PAIR_HEADERS
-from eval.scores.pairs import Pairs, make_pair_cells, score_pairs
-from eval.scores.rows import Row, sort_rows
-from eval.scores.scores import (
+from eval.scores.details import (
     ClassScore,
     ClipScore,
     ConfusedPair,
-    Score,
     best_clips,
     confusions,
     most_confused,
     score_classes,
     worst_clips,
 )
+from eval.scores.pairs import HEADERS as PAIR_HEADERS
+from eval.scores.pairs import Pairs, make_pair_cells, score_pairs
+from eval.scores.rows import Row, sort_rows
+from eval.scores.scores import Score
 from pipeline.files import write_text
 from pipeline.tasks import CLASSIFICATION, LANGUAGE, REGRESSION
 
