@@ -272,9 +272,11 @@ class NetSpec:
         for f in fields(self):
             found = getattr(self, f.name)
             if not _acts_on(f.name, self.kind.cell) and found != f.default:
+                # It comes with tasks that are scored at every step.
+                fix = "choose another model" if found == "all" else "leave it out"
                 raise ValueError(
                     f"model.{f.name} is {found!r}, which has no effect on {self.name}; "
-                    f"expected its default, {f.default!r}: leave it out"
+                    f"expected its default, {f.default!r}: {fix}"
                 )
 
 
