@@ -26,7 +26,7 @@ from eval.export.exported import OnnxStep
 from eval.export.graphs import build_step, build_whole
 from eval.export.quantise import Loss, measure_loss, quantise
 from pipeline.recurrent.classifier import SequenceNet, num_parameters
-from pipeline.recurrent.spec import multiply_adds_per_step
+from pipeline.recurrent.counts import multiply_adds_per_step
 from pipeline.runs import load_net, load_run
 
 ROUNDS = 150

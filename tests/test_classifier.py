@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
-from pipeline.recurrent.spec import NETS, NetSpec, multiply_adds_per_step
+from pipeline.recurrent.counts import multiply_adds_per_step
+from pipeline.recurrent.spec import NETS, NetSpec
 from tests.by_hand import outputs_by_hand
 
 SIMPLE = [name for name, kind in NETS.items() if kind.cell == "simple"]

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pipeline.recurrent.classifier import NetState, SequenceNet, build_net, num_parameters
+from pipeline.recurrent.counts import multiply_adds_per_step
 from pipeline.recurrent.initial import identity
 from pipeline.recurrent.layers import name_layers
-from pipeline.recurrent.spec import NETS, NetSpec, multiply_adds_per_step
+from pipeline.recurrent.spec import NETS, NetSpec
 from tests.by_hand import outputs_by_hand
 
 RECURRENT = [name for name in NETS if name != "mean-pool"]

@@ -17,7 +17,8 @@ from pipeline.clips import Clip, digest_split, is_split_file
 from pipeline.features import ClipRecord, FeatureSpec, ShardWriter, claim_store, write_index
 from pipeline.places import Place
 from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
-from pipeline.recurrent.spec import NetSpec, multiply_adds_per_step
+from pipeline.recurrent.counts import multiply_adds_per_step
+from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import (
     BatchSpec,
     OptimizerSpec,

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from pipeline.files import write_text
 from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
-from pipeline.recurrent.spec import multiply_adds_per_step
+from pipeline.recurrent.counts import multiply_adds_per_step
 from pipeline.runs import (
     DIVERGED,
     Run,

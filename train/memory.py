@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import psutil
 
-from pipeline.recurrent.spec import NetSpec, count_layer_entries
+from pipeline.recurrent.counts import count_layer_entries
+from pipeline.recurrent.spec import NetSpec
 from pipeline.runs import RunConfig
 
 _FLOAT_BYTES = 4

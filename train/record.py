@@ -9,7 +9,7 @@ import torch
 
 from pipeline.places import Place
 from pipeline.recurrent.classifier import SequenceNet, num_parameters
-from pipeline.recurrent.spec import multiply_adds_per_step
+from pipeline.recurrent.counts import multiply_adds_per_step
 from pipeline.runs import Provenance, Session, describe_session, is_run, load_run
 from pipeline.tasks import Task
 from train.checkpoints import read_checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from papers.reproduction.cells import Cell
 from papers.reproduction.lines import Line
-from pipeline.recurrent.spec import multiply_adds_per_step
+from pipeline.recurrent.counts import multiply_adds_per_step
 from pipeline.runs import RunConfig
 from pipeline.tasks.options import MarkedOptions, MnistOptions
 from pipeline.versions import name_processor

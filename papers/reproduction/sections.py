@@ -15,7 +15,8 @@ from papers.book import Experiment, Printed, Reading, Trial
 from papers.reproduction.judge import Found, FoundScores
 from papers.reproduction.lines import DIVERGED, Line
 from pipeline.recurrent.classifier import build_net, num_parameters
-from pipeline.recurrent.spec import NetSpec, multiply_adds_per_step
+from pipeline.recurrent.counts import multiply_adds_per_step
+from pipeline.recurrent.spec import NetSpec
 from train.experiments import PROTOCOLS
 
 NO_RUN = "not run yet"
