@@ -256,7 +256,7 @@ def _outperforms_tanh_and_keeps_up(scores: Scores) -> list[Quantity]:
 
 
 _EASILY = 0.02
-"""How much less a net errs that easily outperforms another; written down before any was trained."""
+"""How much less a net errs that easily outperforms another; set before any score was looked at."""
 
 RESULTS: Mapping[str, tuple[Claim, ...]] = {
     "addition": (

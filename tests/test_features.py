@@ -197,8 +197,10 @@ def test_features_of_another_width_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_store_is_refused_with_what_was_found(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="found no such folder"):
+    with pytest.raises(ValueError, match="found no such folder") as refusal:
         FeatureStore(tmp_path / "nowhere")
+    assert "--videos VIDEOS" in str(refusal.value)
+    assert "--speech SPEECH" in str(refusal.value)
     with pytest.raises(ValueError, match=r"found no spec\.json"):
         FeatureStore(tmp_path)
     claim_store(tmp_path, SPEC)

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from eval.predictions.predict import PartReader
+from eval.report.evaluate import answer_run
+from eval.scores.rows import Result
 from papers.__main__ import main
 from papers.book import Experiment, Trial
 from papers.np_rnn.trials import EXPERIMENTS, READINGS, grid_trials
-from papers.reproduction import books
+from papers.reproduction import books, work
 from papers.reproduction.books import PAPERS
 from papers.reproduction.carry_out import find_missing, order
 from papers.reproduction.cells import DEFAULT, Cell, Data, Plan
@@ -26,7 +29,9 @@ from papers.reproduction.judge import FoundScores, find, judge
 from papers.reproduction.lines import SHIPPED, Line, read_lines
 from papers.reproduction.page import make_sections, write_page, write_results
 from pipeline.recurrent.spec import NETS
+from pipeline.runs import Run
 from tests.tiny_runs import LABELS, write_split, write_store
+from tests.tiny_texts import write_texts
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = {"figure-3": replace(EXPERIMENTS["figure-3"], trials=EXPERIMENTS["figure-3"].trials[:3])}
@@ -455,6 +460,28 @@ def test_texts_and_speech_are_asked_for_by_name_and_read_where_they_are_given(
     assert cell.num_steps == 320
     assert cell.config.net.hidden_size == 200
     assert str(tmp_path) in " ".join(cell.arguments)
+
+
+def test_a_line_of_words_has_counting_beside_it_and_each_part_is_answered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ("model.hidden_size=4", "model.embedding_size=4", "model.softmax=full", "task.steps=5")
+    trial = Trial("ptb-words", "irnn", settings=("model=irnn", *small, "trainer.batch_size=2"))
+    experiment = replace(PAPERS["irnn"].experiments["words"], trials=(trial,))
+    data = Data(words=write_texts(tmp_path / "texts"))
+    (cell,) = Plan({"words": experiment}, {}, data, 1, 0.5).cells()
+    answered = []
+
+    def answer(run: Run, reader: PartReader, **options: Any) -> Result:
+        answered.append(reader.part)
+        return answer_run(run, reader, **options)
+
+    monkeypatch.setattr(work, "answer_run", answer)
+    line = work.carry_out(cell, runs=tmp_path / "runs")
+    assert isinstance(line, Line)
+    assert dict(line.beside).keys() == {"unigram", "kneser-ney-5"}
+    assert dict(line.beside)["unigram"] == pytest.approx(line.floor)
+    assert sorted(answered) == ["test", "val"]
 
 
 def test_a_page_needs_no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

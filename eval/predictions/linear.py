@@ -153,13 +153,14 @@ def _predict(
 ) -> Predictions:
     folds = find_folds(task.origin)
     places = [place_folds(task.labels, fold) for fold in folds]
-    outputs, targets = [], []
+    outputs, targets, counts = [], [], []
     for place in range(len(sequences)):
         batch = sequences[[place]]
         found = scores(join_frames(batch.features[0].float().numpy(), context))
         kept, wanted = summarize_steps(torch.from_numpy(found)[None], batch.targets, places)
         outputs.append(kept)
         targets.append(wanted)
+        counts.append(count_scored(batch.targets))
     return Predictions(
         labels=task.labels,
         outputs=torch.cat(outputs).numpy(),
@@ -167,6 +168,6 @@ def _predict(
         sources=tuple(task.sources(part)),
         use=task.use(part),
         is_by_step=True,
-        num_scored=count_scored(sequences),
+        num_scored=torch.cat(counts).numpy(),
         folds=folds,
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -175,28 +175,18 @@ def predict(run: Run, reader: PartReader, *, batch_size: int, device: str) -> Pr
         return _predict_language(net, task, reader, batch_size=batch_size, device=device)
     folds = find_folds(task.origin)
     places = [place_folds(task.labels, fold) for fold in folds]
-    outputs, targets = compute_outputs(
-        net, sequences, batch_size=batch_size, device=device, folds=places
-    )
+    found = compute_outputs(net, sequences, batch_size=batch_size, device=device, folds=places)
     return Predictions(
         labels=_label_outputs(task, spec=run.config.net),
         is_by_step=run.config.net.readout == "all",
-        outputs=outputs,
-        targets=targets,
+        outputs=found.outputs,
+        targets=found.targets,
         sources=tuple(task.sources(reader.part)),
         use=task.use(reader.part),
         frames=reader.frames,
-        num_scored=count_scored(sequences) if run.config.task.name in COUNTED_BY_STEPS else None,
+        num_scored=found.num_scored if run.config.task.name in COUNTED_BY_STEPS else None,
         folds=folds,
     )
-
-
-def count_scored(sequences: SequenceSet) -> NDArray[np.int64]:
-    """(N,) the steps of each sequence that have a label, of targets (B, T)."""
-    counts = [
-        int((sequences[[place]].targets != NOT_SCORED).sum()) for place in range(len(sequences))
-    ]
-    return np.array(counts, dtype=np.int64)
 
 
 def _predict_language(
@@ -222,6 +212,17 @@ def _label_outputs(task: Task, *, spec: NetSpec) -> tuple[str, ...]:
     return task.labels
 
 
+class Outputs(NamedTuple):
+    """Of N sequences `outputs` (N, C) and `targets`; of classified steps what `Predictions` keeps.
+
+    `num_scored` (N,): the steps of each sequence that have a label; None where it has one label.
+    """
+
+    outputs: NDArray[np.float32]
+    targets: NDArray[Any]
+    num_scored: NDArray[np.int64] | None
+
+
 @torch.inference_mode()
 def compute_outputs(
     net: SequenceNet,
@@ -230,24 +231,31 @@ def compute_outputs(
     batch_size: int,
     device: str,
     folds: Sequence[Sequence[int]] = (),
-) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Outputs (N, C) and targets of all sequences, in the order of the set.
-
-    Of outputs (B, T, C) what `Predictions` keeps of classified steps, `folds` as `place_folds`
-    gives them.
-    """
+) -> Outputs:
+    """What the net answers on all sequences, in the order of the set; `folds` by `place_folds`."""
     net = net.to(device).eval()
-    outputs, targets, places = [], [], []
+    outputs, targets, counts, places = [], [], [], []
     for batch in make_loader(sequences, batch_size, seed=None):
         batch_on_device = batch.to(device)
-        found = net(batch_on_device.features, batch_on_device.lengths).float().cpu()
-        found, wanted = summarize_steps(found, batch.targets, folds) if found.ndim == 3 else (
-            found, batch.targets)  # fmt: skip
+        found, wanted = net(batch_on_device.features, batch_on_device.lengths), batch.targets
+        found = found.float().cpu()
+        if found.ndim == 3:
+            counts.append(count_scored(wanted))
+            found, wanted = summarize_steps(found, wanted, folds)
         outputs.append(found)
         targets.append(wanted)
         places.append(batch.indices)
     order = torch.argsort(torch.cat(places))
-    return torch.cat(outputs)[order].numpy(), torch.cat(targets)[order].numpy()
+
+    def join(found: Sequence[Tensor]) -> NDArray[Any]:
+        return torch.cat(list(found))[order].numpy()
+
+    return Outputs(join(outputs), join(targets), join(counts) if counts else None)
+
+
+def count_scored(targets: Tensor) -> Tensor:
+    """(B,) the steps of targets (B, T) that have a label."""
+    return (targets != NOT_SCORED).sum(dim=1)
 
 
 def summarize_steps(

@@ -79,9 +79,9 @@ def score_unknown(
     predictions = predict(run, reader, batch_size=batch_size, device=device)
     left_out = tuple(sorted({clip.label for clip in others}))
     clips = ClipSet(task.store, others, left_out, is_in_memory=False)
-    outputs, _ = compute_outputs(load_net(run), clips, batch_size=batch_size, device=device)
+    found = compute_outputs(load_net(run), clips, batch_size=batch_size, device=device)
     sources = tuple(f"{clip.label}/{clip.group or clip.id}" for clip in others)
-    return _score(run, left_out, predictions, outputs, sources, features=features)
+    return _score(run, left_out, predictions, found.outputs, sources, features=features)
 
 
 def _find_others(run: Run, task: ClipsTask) -> list[Clip]:

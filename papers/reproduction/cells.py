@@ -67,9 +67,10 @@ class Data:
     def _place(self, trial: Trial) -> tuple[Path | None, str]:
         """Where the data of a trial lie, and what to say without; here where the program draws."""
         task = PROTOCOLS[trial.protocol].task
+        mnist = (self.mnist, "no MNIST: pass --mnist FOLDER with its four idx files")
         places = {
-            "mnist": (self.mnist, "no MNIST: pass --mnist FOLDER with its four idx files"),
-            "permuted-mnist": (self.mnist, "no MNIST: pass --mnist FOLDER with its four idx files"),
+            "mnist": mnist,
+            "permuted-mnist": mnist,
             "speech-frames": (
                 self.speech,
                 "no features of speech: pass --speech STORE (python -m extract --speech)",

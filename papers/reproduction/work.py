@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from eval.predictions.frames import ALL, FRAMES, can_disturb
 from eval.predictions.linear import answer_linear, has_linear
 from eval.predictions.predict import PartReader
+from eval.predictions.predictions import Predictions
 from eval.report.evaluate import answer_run
 from eval.scores.scores import Score, score, score_floors
 from papers.reproduction.cells import Cell
@@ -51,8 +52,9 @@ def carry_out(cell: Cell, *, runs: Path) -> Line | Refused:
 
 def describe(cell: Cell, run: Run) -> Line:
     """The line of a run that ended."""
-    scores: Mapping[str, Score | None] = {part: _score(run, part) for part in ("val", "test")}
-    val, test = scores["val"], scores["test"]
+    reader = PartReader("test")
+    answers = _answer(run, reader)
+    val, test = _score(_answer(run, PartReader("val"))), _score(answers)
     schedule = run.config.schedule.scaled(run.config.budget)
     return Line(
         experiment=cell.trial.name,
@@ -73,7 +75,7 @@ def describe(cell: Cell, run: Run) -> Line:
         machine=run.provenance.sessions[-1].processor,
         frames=_score_disturbed(run) if can_disturb(run) and test is not None else (),
         losses=tuple(_read_losses(run)) if cell.data == "MNIST" else (),
-        beside=_score_others(run) if test is not None else (),
+        beside=() if answers is None else _score_others(run, answers, reader),
     )
 
 
@@ -96,25 +98,29 @@ def _describe_version(run: Run) -> str:
 
 def _score_disturbed(run: Run) -> tuple[tuple[str, float], ...]:
     """The test score on frames out of order, for each way to disturb them."""
-    found = {name: _score(run, "test", frames=name) for name in FRAMES if name != ALL}
+    readers = {name: PartReader("test", frames=name) for name in FRAMES if name != ALL}
+    found = {name: _score(_answer(run, reader)) for name, reader in readers.items()}
     return tuple((name, round(s.estimate.value, 6)) for name, s in found.items() if s is not None)
 
 
-def _score(run: Run, part: str, *, frames: str = ALL) -> Score | None:
-    """The leading score of a part; None of a run that diverged."""
-    reader = PartReader(part, frames=frames)
-    answers = answer_run(run, reader, batch_size=_BATCH_SIZE, device="cpu").predictions
+def _answer(run: Run, reader: PartReader) -> Predictions | None:
+    """The run's answers; None of a run that diverged."""
+    return answer_run(run, reader, batch_size=_BATCH_SIZE, device="cpu").predictions
+
+
+def _score(answers: Predictions | None) -> Score | None:
+    """The leading score."""
     return None if answers is None else score([answers])[0]
 
 
-def _score_others(run: Run) -> tuple[tuple[str, float], ...]:
+def _score_others(
+    run: Run, answers: Predictions, reader: PartReader
+) -> tuple[tuple[str, float], ...]:
     """What counting, or linear classifiers, reach on the test part, beside language and speech."""
-    reader = PartReader("test")
     if has_linear(run):
         found = answer_linear(run, reader, say=print)
         return tuple((_NAME_OF[a.num_frames], _round(score([a.predictions])[0])) for a in found)
-    answers = answer_run(run, reader, batch_size=_BATCH_SIZE, device="cpu").predictions
-    if answers is None or answers.kind != LANGUAGE:
+    if answers.kind != LANGUAGE:
         return ()
     return tuple(
         (name, round(value, 6))

@@ -54,7 +54,8 @@ def read_spec(folder: Path) -> FeatureSpec:
         what = "no spec.json" if folder.is_dir() else "no such folder"
         raise ValueError(
             f"{folder}: expected a feature store, found {what}.\n"
-            f"Make one with: python -m extract --videos VIDEOS --out {folder}"
+            f"Make one with: python -m extract --videos VIDEOS --out {folder}\n"
+            f"Of speech, with --speech SPEECH in place of --videos VIDEOS."
         )
     try:
         return FeatureSpec.from_dict(load_sealed(path.read_text(encoding="utf-8")))

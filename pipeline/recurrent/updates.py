@@ -69,6 +69,18 @@ def _check_updates(
         check("targets", targets, (num_updates, batch, outputs), features.dtype)
 
 
+def _sizes(features: Tensor, weights: NetWeights) -> dict[str, int]:
+    num_updates, batch, steps, inputs = features.shape
+    return {
+        "num_updates": num_updates,
+        "batch": batch,
+        "steps": steps,
+        "inputs": inputs,
+        "hidden": weights.weight_hh.shape[1],
+        "outputs": len(weights.bias_out),
+    }
+
+
 def sgd_updates(
     features: Tensor,
     targets: Tensor,
@@ -92,23 +104,17 @@ def sgd_updates(
     """
     check_choice("cell", cell, ("relu", "tanh", "lstm"))
     _check_updates(features, targets, weights, cell=cell, loss=loss)
-    num_updates, batch, steps, inputs = features.shape
     check_choice("clip_by", clip_by, ("norm", "value"))
     check_choice("loss", loss, ("squared_error", "cross_entropy"))
     check_choice("reduction", reduction, ("sum", "mean"))
     if not clip > 0:
         raise ValueError(f"clip is {clip}, but must be above 0 (inf: no clipping)")
     features, targets = features.contiguous(), targets.contiguous()
-    updates = Updates(*torch.empty((2, num_updates), dtype=torch.float64))
+    updates = Updates(*torch.empty((2, len(features)), dtype=torch.float64))
     struct = library.BlockOfUpdates(
         isa=ISAS.index(isa()),
         cell=CELLS.index(cell),
-        num_updates=num_updates,
-        batch=batch,
-        steps=steps,
-        inputs=inputs,
-        hidden=weights.weight_hh.shape[1],
-        outputs=len(weights.bias_out),
+        **_sizes(features, weights),
         is_classification=loss == "cross_entropy",
         is_mean=reduction == "mean",
         clips_values=clip_by == "value",

@@ -196,5 +196,9 @@ def find_store() -> Path:
     found = ", ".join(map(str, stores)) or "none"
     raise ValueError(
         f"features: expected exactly one feature store in {FEATURES_FOLDER}/, found {found}.\n"
-        + ("Choose with features=" + str(stores[0]) if stores else "Make one: python -m extract")
+        + (
+            "Choose with features=" + str(stores[0])
+            if stores
+            else "Make one: python -m extract --videos VIDEOS, of speech --speech SPEECH"
+        )
     )
