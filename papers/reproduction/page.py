@@ -152,8 +152,7 @@ def write_results(lines: Sequence[Line], *, budget: float = 1.0, clips: str = ""
         parts.append("\n".join(_write_verdict(paper, judged) for judged in _judge_all(name, found)))
         for section in make_sections(name, found, lines):
             if section.tables:
-                title = section.name.replace("-", " ").capitalize()
-                parts.append(f"### {title}: {section.title}")
+                parts.append(f"### {section.heading}")
                 parts += [_write_table(table) for table in section.tables]
                 parts += section.notes
         parts += ["### How it was run", _write_table(describe_runs(_lines_of(paper, lines, found)))]
@@ -162,11 +161,13 @@ def write_results(lines: Sequence[Line], *, budget: float = 1.0, clips: str = ""
 
 def _write_verdict(paper: Paper, judged: Judged) -> str:
     own = f"- **{judged.verdict.state}**: {judged.claim.sentence}. {judged.verdict.because}"
+    other = judged.elsewhere
+    alone = [f"  - These runs alone would say: **{other.state}**. {other.because}"] if other else []
     under = [
         f"  - **{verdict.state}** under {paper.readings[name].name}: {verdict.because}"
         for name, verdict in judged.under.items()
     ]
-    return "\n".join([own, *under])
+    return "\n".join([own, *alone, *under])
 
 
 def _write_table(table: Table) -> str:

@@ -45,6 +45,13 @@ class Section:
     tables: tuple[Table, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def heading(self) -> str:
+        """`Figure 3: <title>`; of what is no figure or table of the paper the title."""
+        is_papers = self.name.startswith(("figure-", "table-"))
+        number = f"{self.name.replace('-', ' ').capitalize()}: " if is_papers else ""
+        return number + self.title
+
 
 def write_seeds(lines: Sequence[Line]) -> str:
     """`0.643 (0.57 to 0.70, 3 seeds)`: the mean of the test scores, and the range."""
