@@ -124,6 +124,8 @@ _PERMUTED = {net: Trial("permuted-mnist", net) for net in ("irnn", "lstm")}
 # Nets of the language model and of speech: the paper's and the plain one, then ours.
 _NETS = ("irnn", "lstm", "tanh-rnn", "np-rnn", "scaled-irnn", "gru")
 _WORDS_OF = {net: Trial("ptb-words", net) for net in _NETS}
+# As deep as the paper's, at the learning rate of one layer.
+_DEEP_WORDS_OF = {net: Trial("ptb-words", net, None, ("model.layers=4",)) for net in _NETS}
 _SENTENCES_OF = {net: Trial("sentences", net) for net in _NETS}
 
 
@@ -168,7 +170,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "permuted-mnist": Experiment("MNIST with permuted pixels", tuple(_PERMUTED.values())),
     "words": Experiment(
         "A language model of Penn Treebank's words, one long text: test perplexity",
-        tuple(_WORDS_OF.values()),
+        (*_WORDS_OF.values(), *_DEEP_WORDS_OF.values()),
     ),
     "sentences": Experiment(
         "A language model of single sentences: test perplexity", tuple(_SENTENCES_OF.values())

@@ -22,7 +22,7 @@ _OTHERS = {
 
 def make_words_table(name: str, experiment: Experiment, found: Found) -> Section:
     """A row a net, then what counting reaches; below, what the paper is said to have reached."""
-    rows = [_row(trial.net, found.of(trial), digits=1) for trial in experiment.trials]
+    rows = [_row(_name_layers(trial), found.of(trial), digits=1) for trial in experiment.trials]
     rows += _beside(experiment, found, digits=1)
     table = Table(("net", "validation", "test", "95 % interval"), tuple(rows))
     told = tuple(
@@ -94,9 +94,19 @@ def _beside(experiment: Experiment, found: Found, *, digits: int) -> list[tuple[
     return rows
 
 
+def _name_layers(trial: Trial) -> str:
+    """`irnn, 4 layers`; of one layer the net's name."""
+    layers = _told(trial).get("model.layers", "1")
+    return trial.net if layers == "1" else f"{trial.net}, {layers} layers"
+
+
+def _told(trial: Trial) -> dict[str, str]:
+    return dict(setting.split("=") for setting in trial.settings)
+
+
 def _describe(trial: Trial) -> str:
     """`irnn, 5 layers of 200, both directions`."""
-    told = dict(setting.split("=") for setting in trial.settings)
+    told = _told(trial)
     layers, units = told.get("model.layers", "1"), told["model.hidden_size"]
     stack = f"{layers} layers of {units}" if layers != "1" else f"a layer of {units}"
     both = ", both directions" if "model.bidirectional" in told else ""
