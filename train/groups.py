@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from papers.book import Protocol
 from pipeline.recurrent.spec import NETS, model_options
 from pipeline.tasks.options import (
     ANSWERED_AT_EVERY_STEP,
@@ -27,13 +26,21 @@ def register_groups() -> None:
     for name, compute in _RESOLVERS.items():
         OmegaConf.register_new_resolver(name, compute, replace=True)
     store = ConfigStore.instance()
-    for name in NETS:
-        store.store(group="model", name=name, node=model_options(name))
-    for name in TASK_OPTIONS:
-        store.store(group="task", name=name, node=_compose_task(name), package="_global_")
-    for name, row in PROTOCOLS.items():
-        node = _compose_experiment(name, row)
-        store.store(group="experiment", name=name, node=node, package="_global_")
+    # Hydra copies all of it for each list of choices that it makes, some 80 for --help; what it
+    # takes out of it is copied all the same.
+    vars(store)["__deepcopy__"] = lambda memo: store
+    _register("model", NETS, model_options, package=None)
+    _register("task", TASK_OPTIONS, _compose_task, package="_global_")
+    _register("experiment", PROTOCOLS, _compose_experiment, package="_global_")
+
+
+def _register(
+    group: str, names: Iterable[str], compose: Callable[[str], Any], *, package: str | None
+) -> None:
+    store = ConfigStore.instance()
+    for name in names:
+        if f"{name}.yaml" not in store.repo.get(group, {}):  # nodes are slow to make
+            store.store(group=group, name=name, node=compose(name), package=package)
 
 
 def _compose_task(name: str) -> dict[str, Any]:
@@ -55,12 +62,13 @@ def join_task(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": section["name"], **top, **section}
 
 
-def _compose_experiment(name: str, protocol: Protocol) -> dict[str, Any]:
+def _compose_experiment(name: str) -> dict[str, Any]:
     """What `+experiment=name` chooses and sets.
 
     What is best for single nets is looked up when the config is resolved, by the net it then has:
     however the net was chosen, and for each net of a sweep.
     """
+    protocol = PROTOCOLS[name]
     groups = {"task": protocol.task, "optimizer": protocol.optimizer, "model": protocol.net}
     defaults = [{f"override /{group}": choice} for group, choice in groups.items() if choice]
     sections: dict[str, Any] = {
