@@ -19,9 +19,9 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
-from pipeline.backbones import backbone as backbones
 from pipeline.backbones import load_backbone, prepare, resolve_dtype
 from pipeline.backbones.bvlc_googlenet import ResponseNorm
+from pipeline.backbones.of_timm import timm_preprocessing
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.backbones.weights import digest
 from pipeline.devices import resolve_device
@@ -212,7 +212,7 @@ def test_preprocessing_equals_timms_own(name: str, mode: str, size: tuple[int, i
     own = create_transform(**config)
     frames = draw_frames(2, height=size[0], width=size[1])
     expected = torch.stack([own(Image.fromarray(frame.numpy())) for frame in frames])
-    steps = backbones.timm_preprocessing(model, crop_mode=mode)
+    steps = timm_preprocessing(model, crop_mode=mode)
     found = steps.normalise(steps.crop(frames))
     levels = (found - expected).abs() * torch.tensor(steps.std).view(1, 3, 1, 1)
     # Pillow and torch round after each of two passes; a crop one pixel off is 0.7 away on average.

@@ -58,6 +58,20 @@ def test_a_wrong_run_is_refused_before_anything_that_takes_long(
     assert not HEAVY & imported
 
 
+def test_a_backbone_imports_only_the_library_that_its_net_is_of() -> None:
+    program = (
+        "import sys; from pipeline.backbones import load_backbone, prepare;"
+        "prepare(load_backbone('bvlc-googlenet', weights='random'));"
+        "print(*sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = set(ended.stdout.split())
+    assert "torch" in imported
+    assert not {"timm", "torchvision", "torch._dynamo"} & imported
+
+
 @pytest.mark.parametrize("command", READ_RUNS)
 def test_without_any_run_nothing_that_takes_long_is_imported(command: str, tmp_path: Path) -> None:
     code, said, imported = start(command, tmp_path)

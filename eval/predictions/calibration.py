@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from eval.predictions.predict import PartReader, predict
@@ -82,6 +81,8 @@ def fit_calibration(predictions: Predictions) -> Calibration:
     def loss(log_temperature: float) -> float:
         logs = log_softmax(outputs / np.exp(log_temperature), axis=1)
         return float(-(targets * logs).sum(axis=1).mean())
+
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - answers come without it
 
     low, high = np.log(BOUNDS)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})

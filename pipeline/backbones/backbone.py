@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
-import torchvision
-from timm.data.config import resolve_data_config
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.googlenet import BasicConv2d
 
-from pipeline.backbones.bvlc_googlenet import BvlcGoogLeNet, caffe_state
 from pipeline.backbones.preprocessing import Preprocessing
-from pipeline.backbones.weights import (
-    NO_FILES,
-    digest,
-    draw,
-    drawn_from,
-    existing_file,
-    fill,
-    read_state,
-)
+from pipeline.backbones.weights import NO_FILES, digest
 from pipeline.choices import check_choice
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -109,12 +94,7 @@ def load_backbone(
     """
     check_choice("--features", features, ["pool", "logits"])
     with_classifier = features == "logits"
-    if name.startswith("timm/"):
-        module, steps = _load_timm(name.removeprefix("timm/"), str(weights), with_classifier, seed)
-    else:
-        named = f"timm/{name}" if timm.is_model(name) else "timm/<name>"
-        check_choice("--backbone", name, [*LOADERS, named])
-        module, steps = LOADERS[name](str(weights), with_classifier, seed)
+    module, steps = _find_loader(name)(str(weights), with_classifier, seed)
     module = module.eval().requires_grad_(False)
     with torch.no_grad():
         dim = module(torch.zeros(1, 3, *steps.size)).shape[1]
@@ -123,106 +103,29 @@ def load_backbone(
     return Backbone(name, module, dim, asked, digest(module), steps, weights_file=file)
 
 
-def _load_googlenet(
-    weights: str, with_classifier: bool, seed: int
-) -> tuple[nn.Module, Preprocessing]:
-    with drawn_from(seed):
-        net = torchvision.models.googlenet(weights=None, aux_logits=False, init_weights=False)
-    if not with_classifier:
-        net.fc = nn.Identity()
-    # The ImageNet weights expect torchvision's transform_input: mean and std of one half.
-    half = (127.5, 127.5, 127.5)
-    steps = Preprocessing("short-side", (256, 256), (224, 224), "bilinear", half, half)
-    ignored = ("aux1.", "aux2.") if with_classifier else ("aux1.", "aux2.", "fc.")
-    if weights == "random":
-        draw(net, seed)
-    elif weights == "imagenet":
-        fill(net, _download_googlenet(), source="ImageNet weights", ignored=ignored)
-    else:
-        fill(net, read_state(weights), source=weights, ignored=ignored)
-    return net, steps
+_Loader = Callable[[str, bool, int], tuple[nn.Module, Preprocessing]]
 
 
-def _download_googlenet() -> Mapping[str, Tensor]:
-    chosen = torchvision.models.GoogLeNet_Weights.IMAGENET1K_V1
-    try:
-        state: Mapping[str, Tensor] = chosen.get_state_dict(
-            progress=False, check_hash=True, weights_only=True
-        )
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"The ImageNet weights of googlenet could not be fetched from {chosen.url}: {error}.\n"
-            "Fetch that file on a machine with a network and pass --weights FILE."
-        ) from error
-    return state
+def _find_loader(name: str) -> _Loader:
+    """How the backbone's net is made; ValueError for a name that none has.
 
+    Only the libraries that the net is of are imported: some take seconds.
+    """
+    # ruff: noqa: PLC0415
+    if name == "bvlc-googlenet":
+        from pipeline.backbones.bvlc_googlenet import load_bvlc
 
-def _load_bvlc(weights: str, with_classifier: bool, seed: int) -> tuple[nn.Module, Preprocessing]:
-    if weights == "imagenet":
-        raise ValueError(
-            "bvlc-googlenet has no weights to download by itself.\n"
-            "Pass --weights FILE, an npz of the arrays of bvlc_googlenet.caffemodel (Caffe model "
-            "zoo: models/bvlc_googlenet) named <layer>/weight and <layer>/bias."
-        )
-    with drawn_from(seed):
-        net = BvlcGoogLeNet(with_classifier=with_classifier)
-    ones = (1.0, 1.0, 1.0)
-    # The whole frame, as Caffe's own example feeds the cat: the mean is its BGR (104, 117, 123).
-    steps = Preprocessing("squash", (224, 224), (224, 224), "bilinear", (123.0, 117.0, 104.0), ones)
-    if weights == "random":
-        draw(net, seed)
-        return net, steps
-    try:
-        with np.load(existing_file(weights), allow_pickle=False) as arrays:
-            state = caffe_state({key: torch.from_numpy(arrays[key]) for key in arrays.files})
-    except KeyError as error:
-        raise ValueError(
-            f"{weights}: no array {error}.\nExpected an npz with the arrays of "
-            "bvlc_googlenet.caffemodel named <layer>/weight and <layer>/bias."
-        ) from error
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ValueError(f"{weights} is not an npz of plain arrays: {error}.") from error
-    fill(net, state, source=weights, ignored=() if with_classifier else ("classifier.",))
-    return net, steps
+        return load_bvlc
+    if name == "googlenet":
+        from pipeline.backbones.of_torchvision import load_googlenet
 
+        return load_googlenet
+    from pipeline.backbones.of_timm import is_model, load_timm
 
-LOADERS = {"googlenet": _load_googlenet, "bvlc-googlenet": _load_bvlc}
-
-
-def _load_timm(
-    name: str, weights: str, with_classifier: bool, seed: int
-) -> tuple[nn.Module, Preprocessing]:
-    if not timm.is_model(name):
-        check_choice("--backbone timm/<name>", name, timm.list_models())
-    options: dict[str, Any] = {} if with_classifier else {"num_classes": 0}
-    try:
-        with drawn_from(seed):
-            net: Any = timm.create_model(name, pretrained=weights == "imagenet", **options)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"The ImageNet weights of timm/{name} could not be had: {error}.\n"
-            "Pass --weights FILE with a state dict of that model."
-        ) from error
-    if weights not in ("imagenet", "random"):
-        heads = net.pretrained_cfg.get("classifier") or ()
-        heads = (heads,) if isinstance(heads, str) else heads
-        ignored = () if with_classifier else tuple(f"{head}." for head in heads)
-        fill(net, read_state(weights), source=weights, ignored=ignored)
-    return net, timm_preprocessing(net)
-
-
-def timm_preprocessing(net: nn.Module, **changes: str) -> Preprocessing:
-    """The steps of timm's own evaluation transform for `net`, its data config with `changes`."""
-    config: dict[str, Any] = resolve_data_config(changes, model=net)  # type: ignore[no-untyped-call]
-    size = (config["input_size"][1], config["input_size"][2])
-    return Preprocessing(
-        "short-side" if config["crop_mode"] == "center" else config["crop_mode"],
-        (math.floor(size[0] / config["crop_pct"]), math.floor(size[1] / config["crop_pct"])),
-        size,
-        config["interpolation"],
-        tuple(255 * value for value in config["mean"]),
-        tuple(255 * value for value in config["std"]),
-    )
+    if not name.startswith("timm/"):
+        named = f"timm/{name}" if is_model(name) else "timm/<name>"
+        check_choice("--backbone", name, ["googlenet", "bvlc-googlenet", named])
+    return partial(load_timm, name.removeprefix("timm/"))
 
 
 def prepare(
@@ -240,7 +143,11 @@ def prepare(
     check_choice("--dtype", dtype, DTYPES)
     if compiled and device == "cpu":
         _check_compiler()
-    module = _fold_norms(copy.deepcopy(backbone.module))
+    module = copy.deepcopy(backbone.module)
+    if backbone.name == "googlenet":
+        from pipeline.backbones.of_torchvision import fold_norms
+
+        module = fold_norms(module)
     module = module.to(device=device, dtype=DTYPES[dtype]).to(memory_format=torch.channels_last)
     compute = _compute(module, backbone.steps, dtype=dtype)
     if compiled:
@@ -282,11 +189,3 @@ def _check_compiler() -> None:
             "Compiling the backbone needs a C++ compiler, and none was found (CXX, g++, clang++).\n"
             "Install one, or run without compilation."
         )
-
-
-def _fold_norms(module: nn.Module) -> nn.Module:
-    """`module` with each batch norm of torchvision's GoogLeNet folded into its convolution."""
-    for layer in module.modules():
-        if isinstance(layer, BasicConv2d):
-            layer.conv, layer.bn = fuse_conv_bn_eval(layer.conv, layer.bn), nn.Identity()
-    return module

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pipeline.backbones.preprocessing import Preprocessing
+from pipeline.backbones.weights import draw, drawn_from, existing_file, fill
 
 # Output channels: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection (Szegedy et al., table 1).
 BLOCKS: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -124,3 +128,33 @@ def caffe_state(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 state[f"blocks.{name}.{ours}.{kind}"] = arrays[f"{layer}/{theirs}/{kind}"]
     state["conv1.weight"] = state["conv1.weight"].flip(1)
     return state
+
+
+def load_bvlc(weights: str, with_classifier: bool, seed: int) -> tuple[nn.Module, Preprocessing]:
+    """The net and its preprocessing; `weights` as `load_backbone` takes them."""
+    if weights == "imagenet":
+        raise ValueError(
+            "bvlc-googlenet has no weights to download by itself.\n"
+            "Pass --weights FILE, an npz of the arrays of bvlc_googlenet.caffemodel (Caffe model "
+            "zoo: models/bvlc_googlenet) named <layer>/weight and <layer>/bias."
+        )
+    with drawn_from(seed):
+        net = BvlcGoogLeNet(with_classifier=with_classifier)
+    ones = (1.0, 1.0, 1.0)
+    # The whole frame, as Caffe's own example feeds the cat: the mean is its BGR (104, 117, 123).
+    steps = Preprocessing("squash", (224, 224), (224, 224), "bilinear", (123.0, 117.0, 104.0), ones)
+    if weights == "random":
+        draw(net, seed)
+        return net, steps
+    try:
+        with np.load(existing_file(weights), allow_pickle=False) as arrays:
+            state = caffe_state({key: torch.from_numpy(arrays[key]) for key in arrays.files})
+    except KeyError as error:
+        raise ValueError(
+            f"{weights}: no array {error}.\nExpected an npz with the arrays of "
+            "bvlc_googlenet.caffemodel named <layer>/weight and <layer>/bias."
+        ) from error
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{weights} is not an npz of plain arrays: {error}.") from error
+    fill(net, state, source=weights, ignored=() if with_classifier else ("classifier.",))
+    return net, steps
