@@ -239,6 +239,14 @@ def test_the_seed_alone_decides_the_weights(name: str) -> None:
     assert not torch.equal(first["readout.weight"], other["readout.weight"])
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_every_weight_is_contiguous_and_lies_in_memory_of_its_own(name: str) -> None:
+    layers = 1 if name == "mean-pool" else 2
+    for tensor in build_net(NetSpec(name, 7, 3, layers=layers), seed=0).parameters():
+        assert tensor.is_contiguous()
+        assert tensor.untyped_storage().nbytes() == 4 * tensor.numel()
+
+
 def test_simple_nets_of_one_seed_differ_in_the_recurrent_matrix_alone() -> None:
     nets = [build_net(NetSpec(name, 3, 2), seed=1).state_dict() for name in SIMPLE]
     for net in nets[1:]:

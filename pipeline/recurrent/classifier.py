@@ -238,8 +238,9 @@ def build_net(spec: NetSpec, *, seed: int) -> SequenceNet:
     """
     with torch.device("meta"):  # where torch's own draws do not touch the global random state
         net = SequenceNet(spec)
-    net.to_empty(device="cpu")
-    net.load_state_dict(_draw_weights(net, torch.Generator().manual_seed(seed)))
+    weights = _draw_weights(net, torch.Generator().manual_seed(seed))
+    contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
+    net.load_state_dict(contiguous, assign=True)
     return net
 
 
