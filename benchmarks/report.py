@@ -19,7 +19,7 @@ from pipeline.versions import find_versions, name_processor
 
 RESULTS = Path("benchmarks/results")
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "h5py", "decord", "av", "numpy")
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "h5py", "av", "numpy")
 
 
 @dataclass(frozen=True)

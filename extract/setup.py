@@ -19,13 +19,13 @@ from pipeline.clips import Clip
 from pipeline.devices import resolve_device
 from pipeline.features import SPEC, FeatureSpec, read_spec
 from pipeline.versions import find_versions
-from pipeline.video import VideoError, read_header
+from pipeline.video import DECODER, VideoError, read_header
 
 _COMPILED = " compiled"
 # Compiling takes a CPU as long as encoding some 3,400 frames (LOG.md) and halves the rest.
 _STEPS_WORTH_COMPILING = 7_000
 _HEADERS_READ = 20
-_PACKAGES = ("torch", "torchvision", "timm", "av", "decord")
+_PACKAGES = ("torch", "torchvision", "timm", "av")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def prepare_encoder(
         weights=backbone.weights,
         weights_digest=backbone.weights_digest,
         preprocessing=backbone.preprocessing,
-        decoder="decord, else pyav" if "decord" in find_versions(_PACKAGES) else "pyav",
+        decoder=DECODER,
         stride=stride,
         compute=dtype + (_COMPILED if compiled else ""),
         versions=find_versions(_PACKAGES),

@@ -16,6 +16,7 @@ from extract.decode import ClipEnd, Message
 from extract.encode import BatchEncoder
 from pipeline.clips import Clip
 from pipeline.features import ClipRecord, Failure, ShardWriter
+from pipeline.video import DECODER
 
 
 class WriterThread:
@@ -148,7 +149,7 @@ def describe_outcome(clip: Clip, num_steps: int, end: ClipEnd) -> ClipRecord | F
         num_frames=end.summary.num_decoded,
         fps=end.summary.fps,
         num_header_frames=end.summary.num_header,
-        decoder=end.summary.decoder,
+        decoder=DECODER,
         problem=end.summary.problem or "",
         num_bytes=end.num_bytes,
         digest=end.digest,

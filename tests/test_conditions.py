@@ -18,7 +18,7 @@ CLIP = Clip("clip0", "Punch", "g08", "Punch/clip0.avi")
 
 def read_record(path: Path) -> ClipRecord:
     """What extraction keeps of a video; PyAV sees the bit errors that decoders conceal."""
-    frames = read_frames(path, decoder="pyav")
+    frames = read_frames(path)
     num_frames = sum(map(len, frames))
     end = ClipEnd(frames.summary, "", num_bytes=0, digest="", seconds=0.0)
     record = describe_outcome(CLIP, num_frames, end)

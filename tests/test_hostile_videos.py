@@ -112,7 +112,7 @@ def test_a_damaged_video_is_answered_with_a_note(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("width", [16, 48, 66])
 def test_narrow_videos_have_three_colours(tmp_path: Path, width: int) -> None:
-    """decord takes the padding of a row for a fourth channel."""
+    """Whose rows are padded."""
     frames = [np.full((32, width, 3), [200, 30, 30], np.uint8)] * 3
     write_video(tmp_path / "narrow.avi", frames)
     assert LABELS[answer(tmp_path / "narrow.avi").top(1)[0]] == "red"

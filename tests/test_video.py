@@ -1,8 +1,7 @@
-"""Decoding: the asked frames, from either decoder, and the truth about files that are not whole."""
+"""Decoding: the asked frames, and the truth about files that are not whole."""
 
 from __future__ import annotations
 
-import importlib.util
 import multiprocessing
 import struct
 from pathlib import Path
@@ -13,17 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.video import DecodeSummary, read_frames, write_video
-from pipeline.video import file as video_file
 from pipeline.video import frames as video
-
-HAS_DECORD = importlib.util.find_spec("decord") is not None
-needs_decord = pytest.mark.skipif(not HAS_DECORD, reason="decord is not installed")
-BOTH_DECODERS = [pytest.param("decord", marks=needs_decord), "pyav"]
 
 # RGB -> limited-range YUV -> RGB rounds twice, and the quantiser's finest step is 2.
 GREY_TOLERANCE = 3
-# decord's FFmpeg 4 and PyAV's FFmpeg 8 round the inverse DCT and the colours differently.
-DECODERS_TOLERANCE = 2
 
 Frames = NDArray[np.uint8]
 
@@ -40,8 +32,8 @@ def textured_frames(num_frames: int) -> Frames:
     return np.stack([np.roll(picture, 3 * index, axis=1) for index in range(num_frames)])
 
 
-def decode(path: Path, *, stride: int = 1, decoder: str = "auto") -> tuple[Frames, DecodeSummary]:
-    frames = read_frames(path, stride=stride, decoder=decoder)
+def decode(path: Path, *, stride: int = 1) -> tuple[Frames, DecodeSummary]:
+    frames = read_frames(path, stride=stride)
     return np.concatenate(list(frames)), frames.summary
 
 
@@ -76,23 +68,19 @@ def test_max_difference_sees_one_wrong_pixel_in_either_direction() -> None:
     assert max_difference(frames, wrong) == max_difference(wrong, frames) == 250
 
 
-@pytest.mark.parametrize("decoder", BOTH_DECODERS)
 @pytest.mark.parametrize("stride", [1, 2, 7, 99, 100])
-def test_the_asked_frames_come_out_and_all_are_counted(
-    grey_clip: Path, decoder: str, stride: int
-) -> None:
-    frames, summary = decode(grey_clip, stride=stride, decoder=decoder)
+def test_the_asked_frames_come_out_and_all_are_counted(grey_clip: Path, stride: int) -> None:
+    frames, summary = decode(grey_clip, stride=stride)
     assert max_difference(frames, grey_frames(100)[::stride]) <= GREY_TOLERANCE
-    assert summary == DecodeSummary(decoder, 100, 100, 25.0, None)
+    assert summary == DecodeSummary(100, 100, 25.0, None)
 
 
-@pytest.mark.parametrize("decoder", BOTH_DECODERS)
 @pytest.mark.parametrize("chunk_frames", [1, 7, 50, 64])
 def test_chunks_have_the_asked_length_and_join_to_the_whole(
-    textured_clip: Path, decoder: str, chunk_frames: int
+    textured_clip: Path, chunk_frames: int
 ) -> None:
-    chunks = list(read_frames(textured_clip, chunk_frames=chunk_frames, decoder=decoder))
-    whole, _ = decode(textured_clip, decoder=decoder)
+    chunks = list(read_frames(textured_clip, chunk_frames=chunk_frames))
+    whole, _ = decode(textured_clip)
     assert np.array_equal(np.concatenate(chunks), whole)
     assert all(len(chunk) == chunk_frames for chunk in chunks[:-1])
     assert 1 <= len(chunks[-1]) <= chunk_frames
@@ -105,24 +93,23 @@ def test_a_summary_is_refused_before_the_last_chunk(grey_clip: Path) -> None:
         _ = frames.summary
 
 
-@pytest.mark.parametrize("option", [{"stride": 0}, {"chunk_frames": 0}, {"decoder": "opencv"}])
+@pytest.mark.parametrize("option", [{"stride": 0}, {"chunk_frames": 0}])
 def test_a_wrong_option_is_named_with_what_is_allowed(
-    grey_clip: Path, option: dict[str, int | str]
+    grey_clip: Path, option: dict[str, int]
 ) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(option))} is .*must be"):
-        read_frames(grey_clip, **option)  # type: ignore[arg-type]
+        read_frames(grey_clip, **option)
 
 
-@pytest.mark.parametrize("decoder", BOTH_DECODERS)
 @pytest.mark.parametrize("percent", [30, 50, 90])
 def test_a_truncated_clip_is_told_and_what_is_left_is_right_and_the_same_twice(
-    textured_clip: Path, decoder: str, percent: int
+    textured_clip: Path, percent: int
 ) -> None:
-    whole, _ = decode(textured_clip, decoder=decoder)
+    whole, _ = decode(textured_clip)
     content = textured_clip.read_bytes()
     textured_clip.write_bytes(content[: len(content) * percent // 100])
-    left, summary = decode(textured_clip, decoder=decoder)
-    again, summary_again = decode(textured_clip, decoder=decoder)
+    left, summary = decode(textured_clip)
+    again, summary_again = decode(textured_clip)
     assert summary.problem == f"truncated: {len(left)} of 40 frames decoded"
     assert 0 < summary.num_decoded == len(left) < 40
     # The last frame's packet is cut, and it is a reference of the B-frame before it.
@@ -137,19 +124,6 @@ def test_truncation_is_told_whatever_the_stride(textured_clip: Path) -> None:
     _, every = decode(textured_clip)
     _, strided = decode(textured_clip, stride=9)
     assert strided == every
-    assert strided.decoder == "pyav"
-
-
-@needs_decord
-def test_a_video_of_many_bytes_goes_to_pyav_which_does_not_decode_ahead(
-    textured_clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frames, whole = decode(textured_clip)
-    assert whole.decoder == "decord"
-    monkeypatch.setattr(video_file, "_DECORD_MAX_BYTES", frames.nbytes)
-    assert decode(textured_clip)[1].decoder == "decord"
-    monkeypatch.setattr(video_file, "_DECORD_MAX_BYTES", frames.nbytes - 1)
-    assert decode(textured_clip)[1].decoder == "pyav"
 
 
 def test_chunks_of_large_frames_are_short(
@@ -163,27 +137,6 @@ def test_chunks_of_large_frames_are_short(
         assert np.array_equal(np.concatenate(chunks), frames)
 
 
-@needs_decord
-def test_pyav_continues_at_the_frame_where_decord_gives_up(
-    textured_clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import decord  # noqa: PLC0415
-
-    whole, _ = decode(textured_clip)
-    decoded = iter(range(13))
-    take = decord.VideoReader.next
-
-    def fail_at_13(reader: object) -> object:
-        if next(decoded, None) is None:
-            raise decord.DECORDError("worn out")
-        return take(reader)
-
-    monkeypatch.setattr(decord.VideoReader, "next", fail_at_13)
-    frames, summary = decode(textured_clip, stride=3)
-    assert max_difference(frames, whole[::3]) <= DECODERS_TOLERANCE
-    assert summary == DecodeSummary("decord then pyav from frame 13", 40, 40, 25.0, None)
-
-
 def turn(path: Path, *, matrix: tuple[int, int, int, int]) -> None:
     """Writes a rotation into an mp4's track header."""
     content = bytearray(path.read_bytes())
@@ -193,13 +146,12 @@ def turn(path: Path, *, matrix: tuple[int, int, int, int]) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("decoder", BOTH_DECODERS)
 @pytest.mark.parametrize(
     ("matrix", "num_turns_clockwise"),
     [((0, 1, -1, 0), 1), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 3)],
 )
 def test_a_rotated_video_comes_out_upright(
-    tmp_path: Path, decoder: str, matrix: tuple[int, int, int, int], num_turns_clockwise: int
+    tmp_path: Path, matrix: tuple[int, int, int, int], num_turns_clockwise: int
 ) -> None:
     path = tmp_path / "phone.mp4"
     with av.open(str(path), "w") as file:
@@ -207,9 +159,9 @@ def test_a_rotated_video_comes_out_upright(
         for frame in textured_frames(5):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         file.mux(stream.encode())
-    stored, _ = decode(path, decoder=decoder)
+    stored, _ = decode(path)
     turn(path, matrix=matrix)
-    upright, _ = decode(path, decoder=decoder)
+    upright, _ = decode(path)
     assert np.array_equal(upright, np.rot90(stored, -num_turns_clockwise, axes=(1, 2)))
 
 
@@ -221,41 +173,13 @@ def test_decoding_works_in_a_spawned_worker(textured_clip: Path) -> None:
     assert summary == summary_there
 
 
-REAL_CLIPS = [
-    "ucf101/Punch/v_Punch_g08_c01.avi",
-    "ucf101/BabyCrawling/v_BabyCrawling_g09_c01.avi",  # B-frames, packed two in a packet
-    "ucf101/Archery/v_Archery_g22_c01.avi",
-    "video/nasa_13013.mp4",  # two video streams, of which the second is the better
-    "video/flipping_a_pancake.mkv",
-]
-
-
-@needs_decord
-@pytest.mark.parametrize("name", REAL_CLIPS)
-def test_both_decoders_give_the_same_frames_of_real_clips(data_root: Path, name: str) -> None:
-    by_decord, decord_summary = decode(data_root / name, stride=3, decoder="decord")
-    by_pyav, pyav_summary = decode(data_root / name, stride=3, decoder="pyav")
-    assert max_difference(by_decord, by_pyav) <= DECODERS_TOLERANCE
-    assert decord_summary.num_decoded == pyav_summary.num_decoded
-    assert decord_summary.problem is pyav_summary.problem is None
-    _, auto_summary = decode(data_root / name, stride=3)
-    assert auto_summary == decord_summary
-
-
 def test_a_packet_that_is_not_coded_shows_the_frame_before_it_again(data_root: Path) -> None:
     path = data_root / "ucf101/BaseballPitch/v_BaseballPitch_g10_c01.avi"
     frames, summary = decode(path)
     sizes = packet_sizes(path)
     repeated = [index for index in range(1, 104) if np.array_equal(*frames[index - 1 : index + 1])]
     assert repeated == [index for index, size in enumerate(sizes) if size == 7] == [13, 29, 37]
-    assert summary == DecodeSummary("pyav", 104, 104, 30000 / 1001, None)
-
-
-@needs_decord
-def test_decord_alone_never_passes_repeated_frames_off_as_decoded(data_root: Path) -> None:
-    path = data_root / "ucf101/Basketball/v_Basketball_g16_c01.avi"
-    _, summary = decode(path, stride=5, decoder="decord")
-    assert summary.problem == "incomplete: 482 of 528 frames decoded"
+    assert summary == DecodeSummary(104, 104, 30000 / 1001, None)
 
 
 def test_not_coded_last_packets_are_counted_once(data_root: Path) -> None:
@@ -289,9 +213,5 @@ def test_garbage_in_the_middle_is_told(data_root: Path, tmp_path: Path) -> None:
     path = tmp_path / "garbage.mp4"
     path.write_bytes(content)
     frames, summary = decode(path)
-    by_pyav, pyav_summary = decode(path, decoder="pyav")
-    assert summary.problem == pyav_summary.problem
     assert str(summary.problem).startswith("damaged: ")
-    assert len(frames) == len(by_pyav) == summary.num_decoded < 280
-    if HAS_DECORD:
-        assert summary.decoder.startswith("decord then pyav from frame ")
+    assert len(frames) == summary.num_decoded < 280

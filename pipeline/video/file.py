@@ -17,10 +17,6 @@ from av.stream import Disposition
 
 # A not-coded packet is 7 bytes or so; FFmpeg's own limit for one is this.
 _MAX_NOT_CODED_BYTES = 19
-# For other pixel formats decord and PyAV interpolate colour differently.
-_DECORD_PIXEL_FORMATS = ("yuv420p", "yuvj420p")
-# decord decodes ahead without bound while its frames are waited for: up to the whole video.
-_DECORD_MAX_BYTES = 512 * 2**20
 
 
 class VideoError(ValueError):
@@ -51,7 +47,6 @@ class PacketScan:
     end_seconds: float
     duration_seconds: float | None  # what the header says, where it counts no frames
     is_cut_off: bool
-    suits_decord: bool
 
 
 def read_header(path: str | Path) -> VideoHeader:
@@ -64,21 +59,17 @@ def scan_packets(path: Path) -> PacketScan:
     """Counts the packets of a file: some hundred times faster than decoding them."""
     with open_video(path) as (container, stream):
         header = _header(stream)
-        num_packets = num_discarded = num_doubtful = end = 0
+        num_packets = num_discarded = end = 0
         for packet in packets(container, stream):
             if packet is None:
                 break
             num_packets += 1
             num_discarded += packet.is_discard
-            num_doubtful += packet.is_corrupt or may_be_not_coded(stream, packet)
             end = max(end, (packet.pts or packet.dts or 0) + (packet.duration or 0))
         end_seconds = float(end * stream.time_base)
         duration, slack = _duration_seconds(container, stream, fps=header.fps)
         is_cut_off = num_packets < (header.num_frames or 0)
         is_cut_off |= duration is not None and end_seconds < duration - slack
-        # Fewer frames than the time has room for: a varying rate, or a hole in the middle.
-        has_hole = num_packets < ((duration or 0) - slack) * header.fps
-        num_bytes = num_packets * header.width_pixels * header.height_pixels * 3
         return PacketScan(
             header=header,
             num_packets=num_packets,
@@ -86,11 +77,6 @@ def scan_packets(path: Path) -> PacketScan:
             end_seconds=end_seconds,
             duration_seconds=duration,
             is_cut_off=is_cut_off,
-            suits_decord=not (is_cut_off or has_hole)
-            and header.num_frames in (None, num_packets)
-            and num_doubtful + num_discarded == 0
-            and num_bytes <= _DECORD_MAX_BYTES
-            and stream.codec_context.pix_fmt in _DECORD_PIXEL_FORMATS,
         )
 
 
@@ -117,7 +103,7 @@ def may_be_not_coded(stream: Any, packet: Any) -> bool:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The open container and its best video stream, the one that decord takes too."""
+    """The open container and its best video stream."""
     _check_file(path)
     try:
         # Absolute, as FFmpeg takes "a:b.avi" for a protocol; files only, as a text file may be a

@@ -1,14 +1,12 @@
-"""Decode a video file to frames, and say what is wrong with it. The only home of decord and PyAV.
+"""Decode a video file to frames, and say what is wrong with it. With file.py the home of PyAV.
 
 A frame is what the viewer sees at one tick of the clip's clock. An MPEG-4 packet that is "not
 coded" (ISO/IEC 14496-2, vop_coded = 0) shows the frame before it again, so it counts as a frame:
-otherwise all later frames would move forward in time. Neither decoder does this by itself: PyAV
-leaves the frame out; decord leaves it out too, and fills the end with the last frame.
+otherwise all later frames would move forward in time. FFmpeg by itself leaves it out.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,7 +32,7 @@ from pipeline.video.file import (
 )
 
 __all__ = [
-    "DECODERS",
+    "DECODER",
     "Chunk",
     "DecodeSummary",
     "Frame",
@@ -49,11 +47,10 @@ __all__ = [
 Frame = NDArray[np.uint8]  # (H, W, 3)
 Chunk = NDArray[np.uint8]  # (N, H, W, 3)
 
-DECODERS = ("auto", "decord", "pyav")
+DECODER = "pyav"
+"""What a store says that its frames were decoded with."""
 
 _MAX_CHUNK_BYTES = 16 * 2**20
-# decord must stop where it would repeat a frame in silence; 0 would switch that check off.
-_DECORD_FAULT_TOLERANCE = 1e-9
 # From 1, the best, to 31: MPEG-4's quantiser scale, in FFmpeg's unit for it.
 _WRITTEN_QUALITY = 2 * 118
 
@@ -62,12 +59,11 @@ _WRITTEN_QUALITY = 2 * 118
 class DecodeSummary:
     """How the decoding of a whole file went.
 
-    `decoder` is "decord", "pyav" or "decord then pyav from frame 37". `num_decoded` counts all
-    frames, also those that the stride left out. `problem` is None, or one line that starts with
-    "truncated", "damaged" or "incomplete". The features' condition of a clip rests on these words.
+    `num_decoded` counts all frames, also those that the stride left out. `problem` is None, or one
+    line that starts with "truncated", "damaged" or "incomplete". The features' condition of a clip
+    rests on these words.
     """
 
-    decoder: str
     num_decoded: int
     num_header: int | None
     fps: float
@@ -99,18 +95,13 @@ class FrameReader:
         self._summary = yield from frames
 
 
-def read_frames(
-    path: str | Path, *, stride: int = 1, chunk_frames: int = 64, decoder: str = "auto"
-) -> FrameReader:
+def read_frames(path: str | Path, *, stride: int = 1, chunk_frames: int = 64) -> FrameReader:
     """Frames 0, stride, 2 * stride, ... of a clip, in chunks of (chunk_frames, H, W, 3) RGB uint8.
 
     The last chunk may be shorter, and chunks of large frames are: 16 MiB, or one frame.
 
-    "auto" takes decord where it is installed, the file's packets raise no doubt and all its frames
-    take 512 MiB at most, and PyAV otherwise, or from the frame at which decord gives up. Both turn
-    the frames of a rotated video upright. Frames of another size than the first are scaled to it.
-    Bit errors that a decoder conceals are seen by PyAV only. Raises VideoError, on iteration, if no
-    frame can be had.
+    The frames of a rotated video are turned upright, frames of another size than the first scaled
+    to it. Raises VideoError, on iteration, if no frame can be had.
 
         frames = read_frames("v_Punch_g08_c01.avi", stride=5)
         chunks = list(frames)
@@ -119,12 +110,7 @@ def read_frames(
     for name, value in (("stride", stride), ("chunk_frames", chunk_frames)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be 1 or more.")
-    if decoder not in DECODERS:
-        raise ValueError(f"decoder is {decoder!r}; it must be one of {', '.join(DECODERS)}.")
-    if decoder == "decord" and _import_decord() is None:
-        raise ValueError("decord is not installed here; pass decoder='auto' or 'pyav'.")
-    frames = _decode(Path(path), stride=stride, decoder=decoder)
-    return FrameReader(frames, chunk_frames=chunk_frames)
+    return FrameReader(_decode(Path(path), stride=stride), chunk_frames=chunk_frames)
 
 
 def write_video(path: str | Path, frames: Iterable[Frame], *, fps: float = 25.0) -> None:
@@ -137,22 +123,14 @@ def write_video(path: str | Path, frames: Iterable[Frame], *, fps: float = 25.0)
         _encode(unfinished, frames, fps=fps)
 
 
-def _decode(path: Path, *, stride: int, decoder: str) -> Generator[Frame, None, DecodeSummary]:
+def _decode(path: Path, *, stride: int) -> Generator[Frame, None, DecodeSummary]:
     scan = scan_packets(path)
-    used = "decord"
-    num_decoded = num_damaged = num_decord = 0
-    if decoder == "decord" or (decoder == "auto" and scan.suits_decord):
-        num_decord = num_decoded = yield from _decode_with_decord(path, stride=stride)
-    if decoder == "pyav" or (decoder == "auto" and num_decord < max(scan.num_packets, 1)):
-        used = f"decord then pyav from frame {num_decord}" if num_decord else "pyav"
-        counts = yield from _decode_with_pyav(path, stride=stride, first=num_decord)
-        num_decoded, num_damaged = counts
+    num_decoded, num_damaged = yield from _decode_frames(path, stride=stride)
     if num_decoded == 0:
         expected = scan.header.num_frames
         promised = "" if expected is None else f" of the {expected} that its header promises"
         raise VideoError(f"no frame decodes{promised}")
     return DecodeSummary(
-        decoder=used,
         num_decoded=num_decoded,
         num_header=scan.header.num_frames,
         fps=scan.header.fps,
@@ -176,43 +154,8 @@ def _find_problem(scan: PacketScan, *, num_decoded: int, num_damaged: int) -> st
     return None
 
 
-def _decode_with_decord(path: Path, *, stride: int) -> Generator[Frame, None, int]:
-    """Yields every stride-th frame; returns how many decoded until the end or decord's failure."""
-    decord = _import_decord()
-    if decord is None:
-        return 0
-    errors = (decord.DECORDError, decord.DECORDLimitReachedError)
-    decord.logging.set_level(decord.logging.QUIET)
-    try:
-        reader = decord.VideoReader(
-            str(path.absolute()), num_threads=1, fault_tol=_DECORD_FAULT_TOLERANCE
-        )
-    except (*errors, RuntimeError, UnicodeError, AssertionError):
-        return 0
-    # No skip_frames(): it passes over repeated frames in silence, and saves next to nothing.
-    for index in range(len(reader)):
-        try:
-            frame = reader.next()
-        except (*errors, StopIteration):
-            return index
-        if frame.shape[2] != 3:  # of some narrow videos decord counts a row's padding as channels
-            return index
-        if index % stride == 0:
-            yield frame.asnumpy()
-    return len(reader)
-
-
-def _import_decord() -> Any:
-    try:
-        return importlib.import_module("decord")
-    except (ImportError, OSError):  # OSError: its library is there but does not load
-        return None
-
-
-def _decode_with_pyav(
-    path: Path, *, stride: int, first: int
-) -> Generator[Frame, None, tuple[int, int]]:
-    """Yields every stride-th frame from `first` on; returns (frames, damaged packets) of it all."""
+def _decode_frames(path: Path, *, stride: int) -> Generator[Frame, None, tuple[int, int]]:
+    """Yields every stride-th frame; returns the numbers of frames and of damaged packets."""
     index = num_damaged = 0
     with open_video(path) as (container, stream):
         to_rgb = _RgbConverter()
@@ -220,7 +163,7 @@ def _decode_with_pyav(
             num_damaged += is_damaged
             if frame is None:
                 continue
-            if index >= first and index % stride == 0:
+            if index % stride == 0:
                 yield to_rgb(frame)
             index += 1
     return index, num_damaged
