@@ -20,6 +20,7 @@ torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
 MOST_BYTES = 200_000
 OTHER_HOST = "other.example"
+REQUIRE_GPU = "NPRNN_REQUIRE_GPU"
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,16 @@ def data_root() -> Path:
     if not (folder / "INDEX.md").is_file():
         pytest.skip(f"real data not found at {folder}: set NPRNN_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture
+def gpu() -> str:
+    """The device of a CUDA GPU; without one the test is skipped, or fails if one is required."""
+    if torch.cuda.is_available():
+        return "cuda"
+    if os.environ.get(REQUIRE_GPU, "0") != "0":
+        pytest.fail(f"torch finds no CUDA GPU, and {REQUIRE_GPU} is set")
+    pytest.skip("torch finds no CUDA GPU")
 
 
 @pytest.fixture(params=fused.ISAS)
