@@ -22,12 +22,13 @@ from papers.book import Experiment, Trial
 from papers.np_rnn.trials import EXPERIMENTS, READINGS, grid_trials
 from papers.reproduction import books, work
 from papers.reproduction.books import PAPERS
-from papers.reproduction.carry_out import find_missing, order
+from papers.reproduction.carry_out import find_missing, order, run_side_by_side
 from papers.reproduction.cells import DEFAULT, Cell, Data, Plan
 from papers.reproduction.estimate import Clock, weigh
 from papers.reproduction.judge import FoundScores, find, judge
 from papers.reproduction.lines import SHIPPED, Line, read_lines
 from papers.reproduction.page import make_sections, write_page, write_results
+from papers.reproduction.work import Refused
 from pipeline.recurrent.spec import NETS
 from pipeline.runs import Run
 from tests.tiny_runs import LABELS, write_split, write_store
@@ -311,6 +312,31 @@ def test_a_killed_command_goes_on_and_trains_nothing_twice(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("tiny")
+def die_at_first(cell: Cell, runs: Path) -> tuple[str, Line | Refused]:
+    """Work that a kill ends: seed 1's always, seed 2's once."""
+    tries = runs / f"{cell.config.seed}.tries"
+    num = len(tries.read_text()) if tries.exists() else 0
+    tries.write_text("x" * (num + 1))
+    if cell.config.seed == 1 or (cell.config.seed == 2 and num == 0):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cell.name, make_line(cell.trial, seed=cell.config.seed)
+
+
+def test_a_cell_whose_process_is_killed_is_tried_twice_more_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    one = {"figure-3": replace(FIGURE_3["figure-3"], trials=FIGURE_3["figure-3"].trials[:1])}
+    cells = Plan(one, {}, Data(), 5, 1.0).cells()
+    found = dict(run_side_by_side(cells, runs=tmp_path, num_jobs=2, work=die_at_first))
+    assert found.keys() == {cell.name for cell in cells}
+    refused = [outcome for outcome in found.values() if isinstance(outcome, Refused)]
+    assert [outcome.name for outcome in refused] == [cells[1].name]
+    assert "was killed 3 times" in refused[0].reason
+    tries = [len((tmp_path / f"{seed}.tries").read_text()) for seed in range(5)]
+    assert tries[1] == 3
+    assert tries[2] in (2, 3)  # once more where it ran beside seed 1
+
+
 def test_the_list_says_what_there_is_and_how_long_it_takes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

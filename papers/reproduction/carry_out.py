@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
@@ -15,6 +17,10 @@ from papers.reproduction.lines import DIVERGED, Line, add_lines
 from papers.reproduction.work import Refused, carry_out
 
 _PAGE_EVERY_SECONDS = 600
+_MORE_TRIES = 2
+
+Work = Callable[[Cell, Path], tuple[str, Line | Refused]]
+"""What a process does for a cell; gives the cell's name and what came of it."""
 
 
 def order(cells: Iterable[Cell], clock: Clock) -> list[Cell]:
@@ -46,7 +52,7 @@ def carry_out_all(
     refused: list[Refused] = []
     left = {cell.name: cell for cell in cells}
     written = time.monotonic()
-    for name, found in _run_side_by_side(cells, runs=runs, num_jobs=num_jobs):
+    for name, found in run_side_by_side(cells, runs=runs, num_jobs=num_jobs):
         del left[name]
         if isinstance(found, Line):
             add_lines(results, [found])
@@ -72,15 +78,47 @@ def say(name: str, found: Line | Refused) -> str:
     return f"{name}: {found.test:.3f} (floor {found.floor:.3f}), {write_seconds(found.seconds)}"
 
 
-def _run_side_by_side(
-    cells: Sequence[Cell], *, runs: Path, num_jobs: int
-) -> Iterator[tuple[str, Line | Refused]]:
-    """Each cell's name and what came of it, as they end."""
-    with parallel_config("loky", n_jobs=num_jobs, inner_max_num_threads=1):
-        yield from Parallel(return_as="generator_unordered")(
-            delayed(_name_outcome)(cell, runs) for cell in cells
-        )
-
-
 def _name_outcome(cell: Cell, runs: Path) -> tuple[str, Line | Refused]:
     return cell.name, carry_out(cell, runs=runs)
+
+
+def run_side_by_side(
+    cells: Sequence[Cell], *, runs: Path, num_jobs: int, work: Work = _name_outcome
+) -> Iterator[tuple[str, Line | Refused]]:
+    """Each cell's name and what came of it, as they end.
+
+    A cell whose process dies, as for want of memory, is tried again twice, each time alone.
+    """
+    left = {cell.name: cell for cell in cells}
+    while left:
+        try:
+            for name, found in _start(list(left.values()), runs, num_jobs=num_jobs, work=work):
+                del left[name]
+                yield name, found
+        except BrokenProcessPool:
+            # It does not say whose process died: of those that may have run each is tried alone.
+            for cell in list(left.values())[:num_jobs]:
+                del left[cell.name]
+                yield cell.name, _try_alone(cell, runs, work=work)
+
+
+def _try_alone(cell: Cell, runs: Path, *, work: Work) -> Line | Refused:
+    for _ in range(_MORE_TRIES):
+        with suppress(BrokenProcessPool):
+            ((_, found),) = _start([cell], runs, num_jobs=2, work=work)  # 1 would be this process
+            return found
+    return Refused(
+        cell.name,
+        f"its process was killed {_MORE_TRIES + 1} times, as happens where memory is short.\n"
+        f"Free some, or pass --jobs 1, and run the same command again: it goes on after its last "
+        f"whole epoch.",
+    )
+
+
+def _start(
+    cells: Sequence[Cell], runs: Path, *, num_jobs: int, work: Work
+) -> Iterator[tuple[str, Line | Refused]]:
+    with parallel_config("loky", n_jobs=num_jobs, inner_max_num_threads=1):
+        yield from Parallel(return_as="generator_unordered")(
+            delayed(work)(cell, runs) for cell in cells
+        )
