@@ -71,7 +71,7 @@ REFUSED_CONFIGS = {
     "model=np-rnn,irnn": "model=np-rnn,irnn: several values for one run. Expected",
     "seed=range(0,3)": "seed=range(0,3): several values for one run. Expected",
     "--no-such-flag": "expected one of -m, --multirun, * found '--no-such-flag'.",
-    "hydra/launcher=nothing": "hydra/launcher: expected one of basic, found 'nothing'.",
+    "hydra/launcher=nothing": "hydra/launcher: expected one of basic, * found 'nothing'.",
 }  # fmt: skip
 
 
