@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from eval.predictions.calibration import Calibration
-from eval.videos import watch
+from eval.videos import pictures, watch
 from eval.videos.decoding import decode_video
 from eval.videos.timeline import TimelineReader
 from eval.videos.videos import Classifier, VideoAnswer, Wanted, read_video
@@ -151,7 +151,7 @@ def test_names_of_videos_hold_no_control_characters() -> None:
 def test_a_video_too_large_to_embed_is_linked_or_said_to_be_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "encode_web_video", lambda frames, **more: None)
+    monkeypatch.setattr(pictures, "encode_web_video", lambda frames, **more: None)
     page = make(tmp_path)
     assert "<video" not in page
     assert "too large for this page" in page

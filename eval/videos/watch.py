@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 
 from eval.pages.rendering import render_page
 from eval.pages.svg import COLOURS
 from eval.pages.text import show_path
 from eval.predictions.unknown import is_known, name_answer, with_nearest
+from eval.videos.pictures import Pictures, StripFrame, draw_band, read_pictures
 from eval.videos.segments import Segment
 from eval.videos.timeline import Timeline
 from eval.videos.videos import Classifier, VideoAnswer
 from pipeline.files import write_text
-from pipeline.video import read_frames
-from pipeline.video.web import encode_web_video
 
 PAGE = "videos/watch.html"
 INDEX = "videos/watch_index.html"
 # Dashes tell curves apart without colour.
 DASHES = ("", "7 3", "2 3")
 _LEAST_PEAK = 0.01  # a curve below it would lie on the axis
-_STRIP_FRAMES = 10
-_STRIP_HEIGHT_PIXELS = 72
-_BAND_COLUMNS = 1000
 _PLAYED = (".m4v", ".mov", ".mp4", ".webm")
-
-
-@dataclass(frozen=True)
-class StripFrame:
-    """A small picture at a moment of the video, as a data URI."""
-
-    seconds: float
-    source: str
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """A video as browsers play it, its media type and bytes, None if too large; frames of it."""
-
-    video: tuple[str, bytes] | None
-    strip: list[StripFrame]
 
 
 @dataclass(frozen=True)
@@ -91,7 +67,7 @@ def write_pages(out: Path, answers: Sequence[VideoAnswer], classifier: Classifie
     pages, rows = [], []
     for place, (answer, name) in enumerate(zip(answers, names, strict=True), start=1):
         page = folder / f"{place:03d}.html"
-        pictures = _read_pictures(answer)
+        pictures = read_pictures(answer)
         write_text(page, _make_page(answer, classifier, page, pictures))
         pages.append(page)
         address = quote(f"{folder.name}/{page.name}")
@@ -127,7 +103,7 @@ def make_page(answer: VideoAnswer, classifier: Classifier, *, page: Path | None)
     A video that would be too large is left where it is: the page, to be written to `page`, links
     to it if browsers play its kind.
     """
-    return _make_page(answer, classifier, page, _read_pictures(answer))
+    return _make_page(answer, classifier, page, read_pictures(answer))
 
 
 def _make_page(
@@ -159,7 +135,7 @@ def _make_page(
         curves=_draw_curves(timeline, labels, shown, end_seconds=answer.seconds),
         moments=timeline.seconds,
         strip=pictures.strip,
-        band=_draw_band(timeline.hidden),
+        band=draw_band(timeline.hidden),
         num_units=timeline.hidden.shape[1],
         stretches=stretches,
         description=_describe(stretches),
@@ -247,28 +223,6 @@ def _describe(stretches: Sequence[Segment]) -> str:
     return f"Class probabilities over time. Likeliest: {'; '.join(told)}{more}. A table follows."
 
 
-def _read_pictures(answer: VideoAnswer) -> Pictures:
-    """The video for browsers and the frames of its strip, by one decoding."""
-    wanted = np.linspace(0, answer.num_frames - 1, min(_STRIP_FRAMES, answer.num_frames))
-    places = set(np.round(wanted).astype(int).tolist())
-    strip: list[StripFrame] = []
-
-    def read() -> Iterator[NDArray[np.uint8]]:
-        index = 0
-        for chunk in read_frames(answer.path, chunk_frames=8):
-            for frame in chunk:
-                if index in places:
-                    strip.append(StripFrame(index / answer.fps, _encode_frame(frame)))
-                yield frame
-                index += 1
-
-    frames = read()
-    video = encode_web_video(frames, fps=answer.fps)
-    for _ in frames:  # what is left, for the strip
-        pass
-    return Pictures(video, strip)
-
-
 def _find_source(
     answer: VideoAnswer, video: tuple[str, bytes] | None, page: Path | None
 ) -> tuple[str, str]:
@@ -280,27 +234,3 @@ def _find_source(
         relative = os.path.relpath(answer.path.absolute(), page.absolute().parent)
         return quote(Path(relative).as_posix()), ""
     return "", "The video is too large for this page, and of a kind that browsers do not play."
-
-
-def _encode_frame(frame: NDArray[np.uint8]) -> str:
-    height, width = frame.shape[:2]
-    size = (max(1, round(width * _STRIP_HEIGHT_PIXELS / height)), _STRIP_HEIGHT_PIXELS)
-    small = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
-    return _write_image(small, "JPEG", quality=75)
-
-
-def _draw_band(hidden: NDArray[np.float32]) -> str:
-    """A PNG with a row a unit and time to the right, "" without units."""
-    if hidden.shape[1] == 0:
-        return ""
-    thinned = hidden[:: max(1, len(hidden) // _BAND_COLUMNS)].T
-    sizes = np.abs(thinned)
-    shares = sizes / np.maximum(sizes.max(axis=1, keepdims=True), 1e-9)
-    return _write_image(Image.fromarray((255 * (1 - shares)).astype(np.uint8)), "PNG")
-
-
-def _write_image(image: Image.Image, form: str, **options: Any) -> str:
-    stream = io.BytesIO()
-    image.save(stream, format=form, **options)
-    kind = form.lower()
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
