@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from extract.claims import claim_shard, hold_plan, write_shard
 from extract.decode import ClipEnd, DecodePool
 from extract.encode import BatchEncoder
-from extract.plan import Shard, claim_shard, is_done, plan_shards, read_plan
+from extract.leases import Leases
+from extract.plan import Shard, is_done, plan_shards, read_plan
 from extract.progress import Progress
 from extract.resume import find_todo
 from extract.shard import WriterThread, extract_shard
@@ -22,7 +24,6 @@ from pipeline.features import (
     INDEX,
     ClipRecord,
     FeatureSpec,
-    ShardWriter,
     check_index,
     claim_store,
     read_index,
@@ -73,26 +74,29 @@ def extract_features(
     backbone: Backbone,
     spec: FeatureSpec,
     num_workers: int,
+    leases: Leases | None = None,
 ) -> Outcome:
     """Write the features of these clips into the store `out`, going on where it stopped."""
-    claim_store(out, spec)
-    write_videos_place(out, videos)
-    if backbone.weights_file is not None:
-        write_weights_place(out, backbone.weights_file)
-    shards = plan_shards(out, found.clips)
-    left = find_todo(out, shards, videos, spec=spec)
-    tally = Tally(redone=left.redone)
-    if left.todo:
-        # An index must never be older than a shard: it comes back when all shards are done.
-        (out / INDEX).unlink(missing_ok=True)
-        with ExitStack() as stack:
+    with ExitStack() as stack:
+        leases = stack.enter_context(leases or Leases())
+        with hold_plan(out, leases):
+            claim_store(out, spec)
+            write_videos_place(out, videos)
+            if backbone.weights_file is not None:
+                write_weights_place(out, backbone.weights_file)
+            shards = plan_shards(out, found.clips)
+        left = find_todo(out, shards, videos, spec=spec)
+        tally = Tally(redone=left.redone)
+        if left.todo:
+            # An index must never be older than a shard: it comes back when all shards are done.
+            (out / INDEX).unlink(missing_ok=True)
             encoder = stack.enter_context(BatchEncoder(backbone))
             pool = stack.enter_context(DecodePool(num_workers, stride=spec.stride))
             writer = WriterThread()
             stack.callback(writer.close)
             progress = Progress(sum(len(shard.clips) for shard in left.todo))
             stack.callback(progress.close)
-            work = _Work(videos, out, spec, encoder, pool, writer, progress, tally)
+            work = _Work(videos, out, spec, leases, encoder, pool, writer, progress, tally)
             work.run(left.todo)
     return conclude(out, spec, found, shards, tally)
 
@@ -104,6 +108,7 @@ class _Work:
     videos: Path
     out: Path
     spec: FeatureSpec
+    leases: Leases
     encoder: BatchEncoder
     pool: DecodePool
     writer: WriterThread
@@ -123,15 +128,24 @@ class _Work:
                 self._extract(shard)
                 claim.close()
                 current = following
+            held = [shard for shard in todo if shard.name in self.tally.left_to_others]
+            self.tally.left_to_others.clear()
+            for shard, claim in self._claim(held, claims, patiently=True):
+                self._extract(shard)
+                claim.close()
         self.tally.warm_up_seconds = self.encoder.warm_up_seconds
         self.tally.encode_seconds = self.encoder.seconds
         self.tally.write_seconds = self.writer.seconds
         self.tally.wall_seconds = time.perf_counter() - start
 
-    def _claim(self, todo: Sequence[Shard], claims: ExitStack) -> Iterator[tuple[Shard, ExitStack]]:
+    def _claim(
+        self, todo: Sequence[Shard], claims: ExitStack, *, patiently: bool = False
+    ) -> Iterator[tuple[Shard, ExitStack]]:
         for shard in todo:
             claim = claims.enter_context(ExitStack())
-            if not claim.enter_context(claim_shard(self.out, shard)):
+            if not claim.enter_context(
+                claim_shard(self.out, shard, self.leases, patiently=patiently)
+            ):
                 self.tally.left_to_others.append(shard.name)
             elif is_done(self.out, shard) and shard.name not in self.tally.redone:
                 claim.close()
@@ -141,7 +155,7 @@ class _Work:
                 yield shard, claim
 
     def _extract(self, shard: Shard) -> None:
-        with ShardWriter(self.out, shard.name, self.spec) as file:
+        with write_shard(self.out, shard, self.spec, self.leases) as file:
             clips = ((clip, self.pool.messages()) for clip in shard.clips)
             for done in extract_shard(clips, encoder=self.encoder, shard=file, writer=self.writer):
                 self._count(done.num_steps, done.end)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from pipeline.clips import Clip, keep_ids
 from pipeline.features import read_shard
@@ -33,20 +30,19 @@ def plan_shards(folder: Path, clips: Sequence[Clip]) -> tuple[Shard, ...]:
 
     Clips the plan does not know are appended to it in shards of CLIPS_PER_SHARD, in their order; so
     a plan never changes under a process that works on it, and the same list gives the same plan. A
-    clip that the plan knows by its path keeps its id.
+    clip that the plan knows by its path keeps its id. To be called by one process at a time.
     """
-    with FileLock(folder / f"{PLAN}.lock"):
-        shards = read_plan(folder)
-        known = {clip.id: clip for shard in shards for clip in shard.clips}
-        clips = keep_ids(clips, list(known.values()))
-        _refuse_moved(clips, known)
-        new = [clip for clip in clips if clip.id not in known]
-        for start in range(0, len(new), CLIPS_PER_SHARD):
-            name = f"shard-{len(shards):05d}"
-            shards.append(Shard(name, tuple(new[start : start + CLIPS_PER_SHARD])))
-        if new:
-            content = {"format": _FORMAT, "shards": [asdict(shard) for shard in shards]}
-            write_text(folder / PLAN, dump_sealed(content))
+    shards = read_plan(folder)
+    known = {clip.id: clip for shard in shards for clip in shard.clips}
+    clips = keep_ids(clips, list(known.values()))
+    _refuse_moved(clips, known)
+    new = [clip for clip in clips if clip.id not in known]
+    for start in range(0, len(new), CLIPS_PER_SHARD):
+        name = f"shard-{len(shards):05d}"
+        shards.append(Shard(name, tuple(new[start : start + CLIPS_PER_SHARD])))
+    if new:
+        content = {"format": _FORMAT, "shards": [asdict(shard) for shard in shards]}
+        write_text(folder / PLAN, dump_sealed(content))
     wanted = {clip.id for clip in clips}
     return tuple(shard for shard in shards if wanted & {clip.id for clip in shard.clips})
 
@@ -113,22 +109,3 @@ def find_changed(folder: Path, shard: Shard, videos: Path) -> list[str]:
 def measure_bytes(path: Path) -> int:
     """The size of a file in bytes, -1 if it cannot be read."""
     return path.stat().st_size if os.access(path, os.R_OK) else -1
-
-
-@contextmanager
-def claim_shard(folder: Path, shard: Shard) -> Iterator[bool]:
-    """Hold the shard against other processes; False if one of them holds it.
-
-    The lock ends with the process, however that ends.
-    """
-    lock = FileLock(folder / f"{shard.name}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-        (folder / f"{shard.name}.lock").unlink(missing_ok=True)

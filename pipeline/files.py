@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -27,10 +28,10 @@ def replacing(path: Path, *, is_locked: bool = False) -> Iterator[Path]:
     """A file beside `path` to be written in the block; at its end it takes the place of `path`.
 
     Whatever stops the block, `path` is as it was, and nothing is left but what a kill leaves: a
-    `*.part`. Each process has its own, unless the caller holds a lock on `path` (`is_locked`): the
-    next one then writes over what a kill left.
+    `*.part`. Each call has its own, on whatever host, unless the caller holds a lock on `path`
+    (`is_locked`): the next one then writes over what a kill left.
     """
-    own = "" if is_locked else f".{os.getpid()}"
+    own = "" if is_locked else f".{secrets.token_hex(4)}"
     unfinished = path.with_name(f"{path.name}{own}{UNFINISHED}")
     try:
         yield unfinished

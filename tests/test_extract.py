@@ -24,11 +24,13 @@ from torch import nn
 
 from extract import flow, plan
 from extract.__main__ import main
+from extract.claims import claim_shard
 from extract.decode import ClipEnd, DecodePool, decode_clip
 from extract.encode import cut_batches
 from extract.flow import Outcome, extract_features
 from extract.inspect import describe_store
-from extract.plan import Shard, claim_shard, plan_shards
+from extract.leases import Leases
+from extract.plan import Shard, plan_shards
 from pipeline.backbones import Backbone
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.clips import Clip, find_clips
@@ -95,13 +97,15 @@ def extract(
     spec: FeatureSpec = SPEC,
     workers: int = 1,
     module: nn.Module | None = None,
+    leases: Leases | None = None,
 ) -> Outcome:
     backbone = make_backbone()
     if module is not None:
         backbone = replace(backbone, module=module)
     return extract_features(
-        find_clips(videos), videos, out, backbone=backbone, spec=spec, num_workers=workers
-    )
+        find_clips(videos), videos, out, backbone=backbone, spec=spec, num_workers=workers,
+        leases=leases,
+    )  # fmt: skip
 
 
 def extract_until_killed(videos: str, out: str, num_batches: str) -> None:
@@ -305,7 +309,7 @@ def test_a_shard_that_is_held_is_left_to_who_holds_it(
     out = tmp_path / "store"
     out.mkdir()
     first = plan_shards(out, find_clips(videos).clips)[0]
-    with claim_shard(out, first) as is_mine:
+    with Leases() as leases, claim_shard(out, first, leases) as is_mine:
         assert is_mine
         outcome = extract(videos, out)
     assert outcome.tally.left_to_others == [first.name]

@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from extract.claims import claim_shard, hold_plan, write_shard
 from extract.flow import Outcome, Tally, conclude
-from extract.plan import Shard, claim_shard, is_done, measure_bytes, plan_shards
+from extract.leases import Leases
+from extract.plan import Shard, is_done, measure_bytes, plan_shards
 from extract.progress import Progress
 from extract.resume import find_todo
 from extract.speech.banks import compute_banks
@@ -51,18 +53,20 @@ def extract_speech(
     `label_rate`: what the labels count samples at; None: each sound's own rate.
     """
     root = found.clips.folder
-    claim_store(out, spec)
-    write_videos_place(out, root)
-    shards = plan_shards(out, found.clips.clips)
-    left = find_todo(out, shards, root, spec=spec)
-    work = _Work(found, out, spec, label_rate)
-    relabelled = {s.name: why for s in shards if s not in left.todo if (why := work.compare(s))}
-    tally = Tally(redone={**left.redone, **relabelled})
-    todo = [s for s in shards if s in left.todo or s.name in relabelled]
-    if todo:
-        # An index must never be older than a shard: it comes back when all shards are done.
-        (out / INDEX).unlink(missing_ok=True)
-        work.run(todo, tally)
+    with Leases() as leases:
+        with hold_plan(out, leases):
+            claim_store(out, spec)
+            write_videos_place(out, root)
+            shards = plan_shards(out, found.clips.clips)
+        left = find_todo(out, shards, root, spec=spec)
+        work = _Work(found, out, spec, label_rate, leases)
+        relabelled = {s.name: why for s in shards if s not in left.todo if (why := work.compare(s))}
+        tally = Tally(redone={**left.redone, **relabelled})
+        todo = [s for s in shards if s in left.todo or s.name in relabelled]
+        if todo:
+            # An index must never be older than a shard: it comes back when all shards are done.
+            (out / INDEX).unlink(missing_ok=True)
+            work.run(todo, tally)
     return conclude(out, spec, found.clips, shards, tally)
 
 
@@ -74,22 +78,27 @@ class _Work:
     out: Path
     spec: FeatureSpec
     label_rate: int | None
+    leases: Leases
 
     def run(self, todo: list[Shard], tally: Tally) -> None:
         start = time.perf_counter()
         with ExitStack() as stack:
             progress = Progress(sum(len(shard.clips) for shard in todo))
             stack.callback(progress.close)
-            for shard in todo:
-                with claim_shard(self.out, shard) as is_mine:
-                    if not is_mine:
-                        tally.left_to_others.append(shard.name)
-                    elif not is_done(self.out, shard) or shard.name in tally.redone:
-                        self._extract(shard, tally, progress)
+            held = [s for s in todo if not self._claim(s, tally, progress, patiently=False)]
+            left = [s for s in held if not self._claim(s, tally, progress, patiently=True)]
+        tally.left_to_others += [shard.name for shard in left]
         tally.wall_seconds = time.perf_counter() - start
 
+    def _claim(self, shard: Shard, tally: Tally, progress: Progress, *, patiently: bool) -> bool:
+        """Whether no other process holds the shard; it is done then."""
+        with claim_shard(self.out, shard, self.leases, patiently=patiently) as is_mine:
+            if is_mine and (not is_done(self.out, shard) or shard.name in tally.redone):
+                self._extract(shard, tally, progress)
+            return is_mine
+
     def _extract(self, shard: Shard, tally: Tally, progress: Progress) -> None:
-        with ShardWriter(self.out, shard.name, self.spec) as file:
+        with write_shard(self.out, shard, self.spec, self.leases) as file:
             for clip in shard.clips:
                 outcome = self._read(clip, file, tally)
                 if isinstance(outcome, Failure):

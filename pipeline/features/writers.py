@@ -72,8 +72,7 @@ class ShardWriter:
         self._failures: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
-        # A shard is written under a lock.
-        unfinished = self._whole.enter_context(replacing(self._path, is_locked=True))
+        unfinished = self._whole.enter_context(replacing(self._path))
         self._whole.push(partial(self._seal, unfinished))
         room = self._whole.enter_context(unfinished.open("wb"))
         self._room = _Room(self._path, room.fileno())
