@@ -8,16 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from extract.allocation import keep_freed_memory
 from extract.limit import spread
-from extract.options import EXTRACT, INSPECT, SPEECH, VERIFY, parse_words
+from extract.options import EXTRACT, FINISH, INSPECT, SPEECH, VERIFY, parse_words
 from pipeline.clips import find_clips, is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
-
-if TYPE_CHECKING:
-    from extract.flow import Outcome
 
 # What takes long to import is imported where it is called: --help and mistakes answer at once.
 # ruff: noqa: PLC0415
@@ -27,6 +23,7 @@ def extract(options: argparse.Namespace) -> int:
     """Do the extraction that the options ask for; the exit code."""
     from extract.flow import extract_features
     from extract.setup import estimate_steps, prepare_encoder
+    from extract.summary import summarize, summarize_part
 
     found = find_clips(options.videos)
     # Of all clips, also with --limit: a trial is to be a piece of the whole extraction.
@@ -43,10 +40,45 @@ def extract(options: argparse.Namespace) -> int:
     print(f"{len(found.clips)} clips of {options.videos} -> {out}: {setup.describe()}", flush=True)
     outcome = extract_features(
         found, found.folder, out, backbone=setup.backbone, spec=setup.spec,
-        num_workers=setup.num_workers,
+        num_workers=setup.num_workers, part=options.part,
     )  # fmt: skip
+    if options.part is not None:
+        print(summarize_part(outcome, out, options.part))
+        return OK if outcome.is_complete else SOME_FAILED
     print(summarize(outcome, out, found.num_ignored))
     return OK if outcome.is_complete and not outcome.problems else SOME_FAILED
+
+
+def finish(options: argparse.Namespace) -> int:
+    """Write the index of an extraction in parts, or say what is left to do; the exit code."""
+    from extract.finish import Unfinished, finish_store
+    from extract.summary import summarize
+
+    found = find_clips(options.videos)
+    if options.limit:
+        found = replace(found, clips=spread(found.clips, options.limit))
+    out = options.out or default_out(options.videos, options.backbone)
+    refuse_other(out, options)
+    outcome = finish_store(found, out)
+    if isinstance(outcome, Unfinished):
+        print(outcome.describe(options.command))
+        return SOME_FAILED
+    print(summarize(outcome, out, found.num_ignored))
+    return SOME_FAILED if outcome.problems else OK
+
+
+def refuse_other(out: Path, options: argparse.Namespace) -> None:
+    """ValueError where the store is not of these options, as far as they need no backbone."""
+    from pipeline.features import read_spec
+
+    spec = read_spec(out)
+    for name in ("backbone", "features", "stride"):
+        made, asked = getattr(spec, name), getattr(options, name)
+        if made != asked:
+            raise ValueError(
+                f"{out} was made with {name}={made}, not {asked}.\n"
+                f"Finish it with the options of its parts: --{name} {made}"
+            )
 
 
 def extract_speech(options: argparse.Namespace) -> int:
@@ -54,6 +86,7 @@ def extract_speech(options: argparse.Namespace) -> int:
     from extract.speech import flow
     from extract.speech.banks import make_spec
     from extract.speech.corpus import find_utterances
+    from extract.summary import summarize
     from pipeline.features import SPEECH as BANKS
 
     found = find_utterances(options.speech)
@@ -86,42 +119,6 @@ def default_out(videos: Path, backbone: str) -> Path:
     return Path("features") / f"{name}-{backbone.replace('/', '-')}"
 
 
-def summarize(outcome: Outcome, out: Path, num_ignored: int) -> str:
-    """The closing summary: what was done, how fast each stage was, and what is wrong."""
-    from extract.flow import PROBLEMS
-
-    tally = outcome.tally
-    lines = []
-    lines += [f"{name} was done anew: {why}." for name, why in tally.redone.items()]
-    if tally.num_clips:
-        lines.append(
-            f"{tally.num_clips} clips, {tally.num_steps} frames in {tally.wall_seconds:.1f} s: "
-            f"{tally.num_steps / tally.wall_seconds:.0f} frames/s"
-        )
-        if tally.warm_up_seconds >= 1:
-            lines.append(f"  {'compile':8s}{tally.warm_up_seconds:8.1f} s")
-        for stage, num, seconds in (
-            ("decode", tally.num_frames, tally.decode_seconds),
-            ("compute", tally.num_steps, tally.encode_seconds),
-            ("write", tally.num_steps, tally.write_seconds),
-        ):
-            rate = f"{num / seconds:8.0f} frames/s" if seconds else "-"
-            lines.append(f"  {stage:8s}{seconds:8.1f} s {rate}")
-        lines.append("  (seconds of work, summed over threads and processes; the stages overlap)")
-    else:
-        lines.append("Nothing was left to do: every byte is as it was written.")
-    if num_ignored:
-        lines.append(f"{num_ignored} files without the ending of a video were passed over.")
-    lines += [f"  {p.path}: {p.reason}" for p in outcome.problems[:10]]
-    if outcome.problems:
-        lines.append(f"{len(outcome.problems)} clips with problems, all in {out / PROBLEMS}")
-    if tally.left_to_others:
-        lines.append(f"Being written by another process: {', '.join(tally.left_to_others)}")
-    state = "complete" if outcome.is_complete else "not complete: run the same command again"
-    lines.append(f"{out}: {outcome.num_stored} clips, {state}")
-    return "\n".join(lines)
-
-
 def inspect(options: argparse.Namespace) -> int:
     """Print what the store holds; the exit code."""
     from extract.inspect import describe_store
@@ -145,7 +142,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         options = parse_words(words)
-        commands = {INSPECT: inspect, VERIFY: verify, EXTRACT: extract, SPEECH: extract_speech}
+        commands = {
+            INSPECT: inspect, VERIFY: verify, EXTRACT: extract, FINISH: finish,
+            SPEECH: extract_speech,
+        }  # fmt: skip
         return commands[options.verb](options)
 
     return run_command(

@@ -2,68 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from extract.claims import claim_shard, hold_plan, write_shard
 from extract.decode import ClipEnd, DecodePool
 from extract.encode import BatchEncoder
 from extract.leases import Leases
-from extract.plan import Shard, is_done, plan_shards, read_plan
+from extract.outcome import Outcome, Tally, conclude, conclude_part
+from extract.parts import Part
+from extract.plan import Shard, is_done, plan_shards
 from extract.progress import Progress
 from extract.resume import find_todo
 from extract.shard import WriterThread, extract_shard
 from pipeline.backbones import Backbone
-from pipeline.clips import Clip, FoundClips, Problem
+from pipeline.clips import FoundClips
 from pipeline.features import (
     INDEX,
-    ClipRecord,
     FeatureSpec,
-    check_index,
     claim_store,
-    read_index,
-    read_shard,
-    write_index,
     write_videos_place,
     write_weights_place,
 )
-from pipeline.files import write_text
-
-PROBLEMS = "problems.csv"
-
-
-@dataclass
-class Tally:
-    """What one call did: the numbers of its closing summary.
-
-    `num_frames` were decoded, `num_steps` of them encoded.
-    """
-
-    num_clips: int = 0
-    num_frames: int = 0
-    num_steps: int = 0
-    decode_seconds: float = 0.0
-    warm_up_seconds: float = 0.0
-    encode_seconds: float = 0.0
-    write_seconds: float = 0.0
-    wall_seconds: float = 0.0
-    redone: dict[str, str] = field(default_factory=dict)
-    left_to_others: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The state of the store after a call."""
-
-    tally: Tally
-    num_stored: int
-    problems: tuple[Problem, ...]
-    is_complete: bool
 
 
 def extract_features(
@@ -74,9 +37,13 @@ def extract_features(
     backbone: Backbone,
     spec: FeatureSpec,
     num_workers: int,
+    part: Part | None = None,
     leases: Leases | None = None,
 ) -> Outcome:
-    """Write the features of these clips into the store `out`, going on where it stopped."""
+    """Write the features of these clips into the store `out`, going on where it stopped.
+
+    Of a part only its shards are looked at, and the index is left to `finish_store`.
+    """
     with ExitStack() as stack:
         leases = stack.enter_context(leases or Leases())
         with hold_plan(out, leases):
@@ -85,6 +52,8 @@ def extract_features(
             if backbone.weights_file is not None:
                 write_weights_place(out, backbone.weights_file)
             shards = plan_shards(out, found.clips)
+            if part is not None:
+                shards = part.choose(shards)
         left = find_todo(out, shards, videos, spec=spec)
         tally = Tally(redone=left.redone)
         if left.todo:
@@ -98,6 +67,8 @@ def extract_features(
             stack.callback(progress.close)
             work = _Work(videos, out, spec, leases, encoder, pool, writer, progress, tally)
             work.run(left.todo)
+    if part is not None:
+        return conclude_part(out, shards, tally)
     return conclude(out, spec, found, shards, tally)
 
 
@@ -167,53 +138,3 @@ class _Work:
         self.tally.num_steps += num_steps
         self.tally.num_frames += end.summary.num_decoded if end.summary else 0
         self.tally.decode_seconds += end.seconds
-
-
-def conclude(
-    out: Path, spec: FeatureSpec, found: FoundClips, shards: Sequence[Shard], tally: Tally
-) -> Outcome:
-    """Write problems.csv over everything the store knows and, when all is there, the index."""
-    everything = read_plan(out)
-    problems = list(found.problems)
-    stored: list[tuple[str, ClipRecord]] = []
-    for shard in everything:
-        if not is_done(out, shard):
-            continue
-        _, records, failures = read_shard(out, shard.name)
-        stored += [(shard.name, record) for record in records]
-        problems += [_truncation(r.clip, r.problem) for r in records if r.problem]
-        problems += [failure.as_problem() for failure in failures]
-    problems.sort(key=lambda problem: problem.path)
-    write_text(out / PROBLEMS, _to_csv(problems))
-    is_complete = all(is_done(out, shard) for shard in shards)
-    done = [shard.name for shard in everything if is_done(out, shard)]
-    if is_complete and not _is_indexed(out, stored):
-        write_index(out, spec, done)
-    return Outcome(tally, len(stored), tuple(problems), is_complete)
-
-
-def _is_indexed(out: Path, stored: Sequence[tuple[str, ClipRecord]]) -> bool:
-    """Whether the index is there, whole, and says what the shards hold."""
-    try:
-        indexed = read_index(out)
-        return sorted(indexed, key=_clip_id) == sorted(stored, key=_clip_id) and not list(
-            check_index(out, indexed)
-        )
-    except ValueError:
-        return False
-
-
-def _clip_id(stored: tuple[str, ClipRecord]) -> str:
-    return stored[1].clip.id
-
-
-def _truncation(clip: Clip, problem: str) -> Problem:
-    return Problem(clip.path, clip.id, clip.label, problem)
-
-
-def _to_csv(problems: Sequence[Problem]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", "id", "label", "reason"])
-    table.writerows([p.path, p.id, p.label, p.reason] for p in problems)
-    return text.getvalue()

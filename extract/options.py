@@ -7,14 +7,16 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from extract.parts import Part, read_part
 from pipeline.choices import check_choice
 from pipeline.devices import DEVICES, read_device
 
 EXTRACT, INSPECT, VERIFY = "", "inspect", "verify"
-SPEECH = "--speech"
-"""What is done in place of EXTRACT where this option is given."""
+SPEECH, FINISH = "--speech", "--finish"
+"""What is done in place of EXTRACT where one of these options is given."""
 _FOR_VIDEOS = (
     "backbone", "weights", "features", "stride", "device", "dtype", "batch_frames", "workers",
+    "part", "finish",
 )  # fmt: skip
 _FOR_SPEECH = ("without_energy", "label_rate")
 _OLD_INSPECT = "--inspect"
@@ -32,13 +34,17 @@ examples:
       every fifth frame through a timm model
   python -m extract --speech TIMIT/
       filter banks of a corpus in TIMIT's layout, with the phone of every frame
+  python -m extract --videos UCF101/ --part 2/16
+      the second of 16 parts, each a process on any host that shares the folder
+  python -m extract --videos UCF101/ --finish
+      when all parts are done: the index
   python -m extract inspect features/UCF101-googlenet
       what a store holds
   python -m extract verify features/UCF101-googlenet
       whether it is what was written; extracting again mends it
 
 Run the same command again after a stop of any kind: it goes on where it stopped. Several processes
-may run it at the same time: each takes shards that no other has.
+may run it at the same time, also on several hosts: each takes shards that no other has.
 """
 
 
@@ -60,11 +66,14 @@ same `python -m extract --videos VIDEOS` again to do just the clips of damaged f
 def parse_words(words: Sequence[str]) -> argparse.Namespace:
     """The options of the verb that the first word names, as its `verb`; "" for an extraction.
 
+    Those of an extraction have its `command` in them, without --finish.
     Raises ValueError for a verb that is none, and for a spelling of before the verbs.
     """
     _refuse_old_spelling(words)
     if not words or words[0].startswith("-"):
-        return _choose_kind(make_parser().parse_args(words, argparse.Namespace(verb=EXTRACT)))
+        options = _choose_kind(make_parser().parse_args(words, argparse.Namespace(verb=EXTRACT)))
+        options.command = _write_command(*(word for word in words if not _is_finish(word)))
+        return options
     if Path(words[0]).exists():
         raise ValueError(
             f"python -m extract: expected {INSPECT}, {VERIFY} or an option, found {words[0]!r}.\n"
@@ -85,7 +94,13 @@ def _choose_kind(options: argparse.Namespace) -> argparse.Namespace:
             raise ValueError(f"--{name.replace('_', '-')} has no effect with {kind}: leave it out.")
     if kind == SPEECH:
         options.verb = SPEECH
+    elif options.finish:
+        options.verb = FINISH
     return options
+
+
+def _is_finish(word: str) -> bool:
+    return FINISH.startswith(word) and word.startswith("--fi")  # as argparse lets it be cut
 
 
 def _refuse_old_spelling(words: Sequence[str]) -> None:
@@ -170,7 +185,25 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="only N clips of all classes, or of speakers, to try",
     )
+    _add_part_options(parser)
     return parser
+
+
+def _add_part_options(parser: argparse.ArgumentParser) -> None:
+    share = parser.add_mutually_exclusive_group()
+    share.add_argument(
+        "--part",
+        type=_part,
+        metavar="K/N",
+        help="of the clips' shards only those of the K-th of N parts, to be run on as many hosts "
+        "as wanted; it writes no index",
+    )
+    share.add_argument(
+        FINISH,
+        action="store_true",
+        help="decode nothing: check that all shards of all parts are there and whole, and write "
+        "the index; else say which are missing",
+    )
 
 
 def _add_encoder_options(parser: argparse.ArgumentParser) -> None:
@@ -227,6 +260,13 @@ def _add_speech_options(parser: argparse.ArgumentParser) -> None:
         metavar="HZ",
         help="what .PHN files count samples at; default: each sound's own rate",
     )
+
+
+def _part(text: str) -> Part:
+    try:
+        return read_part(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive(text: str) -> int:

@@ -24,6 +24,11 @@ class Shard:
     name: str
     clips: tuple[Clip, ...]
 
+    @property
+    def number(self) -> int:
+        """Its place in the plan."""
+        return int(self.name.rpartition("-")[2])
+
 
 def plan_shards(folder: Path, clips: Sequence[Clip]) -> tuple[Shard, ...]:
     """The shards that hold these clips, as written down in the store's plan.json.

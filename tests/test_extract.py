@@ -27,9 +27,11 @@ from extract.__main__ import main
 from extract.claims import claim_shard
 from extract.decode import ClipEnd, DecodePool, decode_clip
 from extract.encode import cut_batches
-from extract.flow import Outcome, extract_features
+from extract.flow import extract_features
 from extract.inspect import describe_store
 from extract.leases import Leases
+from extract.outcome import PROBLEMS, Outcome
+from extract.parts import Part
 from extract.plan import Shard, plan_shards
 from pipeline.backbones import Backbone
 from pipeline.backbones.preprocessing import Preprocessing
@@ -97,6 +99,7 @@ def extract(
     spec: FeatureSpec = SPEC,
     workers: int = 1,
     module: nn.Module | None = None,
+    part: Part | None = None,
     leases: Leases | None = None,
 ) -> Outcome:
     backbone = make_backbone()
@@ -104,7 +107,7 @@ def extract(
         backbone = replace(backbone, module=module)
     return extract_features(
         find_clips(videos), videos, out, backbone=backbone, spec=spec, num_workers=workers,
-        leases=leases,
+        part=part, leases=leases,
     )  # fmt: skip
 
 
@@ -129,7 +132,7 @@ def read_bytes(store: Path) -> dict[str, bytes]:
 
 
 def read_problems(store: Path) -> dict[str, str]:
-    with (store / flow.PROBLEMS).open(newline="") as file:
+    with (store / PROBLEMS).open(newline="") as file:
         return {row["id"]: row["reason"] for row in csv.DictReader(file)}
 
 

@@ -16,6 +16,7 @@ from extract.plan import Shard, plan_shards
 from pipeline.clips import Clip, find_clips
 from pipeline.features import ClipRecord, ShardWriter
 from pipeline.features.files import claim_store
+from pipeline.files import replacing
 from tests.test_extract import SPEC, extract, read_bytes
 from tests.tiny_clips import write_clips
 
@@ -89,6 +90,34 @@ def test_a_plan_is_made_by_one_host_after_the_other(tmp_path: Path) -> None:
         assert read_lease(lease)
         assert not Leases(THERE).claim(lease)
     assert not list(out.iterdir())
+
+
+def test_an_extraction_writes_nothing_while_another_host_makes_the_plan(
+    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, other = tmp_path / "store", Leases(THERE)
+    out.mkdir()
+    lease = out / "plan.lock"
+    assert other.claim(lease)
+
+    def give_up(_: Leases) -> None:
+        assert list(out.iterdir()) == [lease]
+        other.release(lease)
+
+    monkeypatch.setattr(Leases, "pause", give_up)
+    assert extract(videos, out).is_complete
+    assert not other.holds(lease)
+
+
+def test_two_that_write_one_file_at_once_do_not_write_into_each_others(tmp_path: Path) -> None:
+    path = tmp_path / "spec.json"
+    with replacing(path) as first:
+        first.write_text("first")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 CLIP = Clip("a", "walk", "", "walk/a.avi")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmarks.report import find_data
 from demo.clips import ClipsSpec, write_clips
-from extract.flow import Tally, extract_features
+from extract.flow import extract_features
+from extract.outcome import Tally
 from extract.setup import default_workers
 from pipeline.backbones import Backbone
 from pipeline.clips import FoundClips, find_clips

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.claims import claim_shard, hold_plan, write_shard
-from extract.flow import Outcome, Tally, conclude
 from extract.leases import Leases
+from extract.outcome import Outcome, Tally, conclude
 from extract.plan import Shard, is_done, measure_bytes, plan_shards
 from extract.progress import Progress
 from extract.resume import find_todo
