@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from demo.clips import LABELS, ClipsSpec, write_clips
 from pipeline.clips import find_clips, read_split
@@ -167,6 +168,30 @@ def test_the_split_file_of_the_page_is_read(tmp_path: Path) -> None:
     (tmp_path / "testlist01.txt").write_text("walk/v_walk_g01_c01.mp4\n")
     split = read_split(str(tmp_path / "mine.yaml"), [])
     assert [clip.group for clip in split.test] == ["g01"]
+
+
+def test_the_job_scripts_of_the_page_make_a_store(tmp_path: Path) -> None:
+    blocks = find_blocks((DOCS / "how-to" / "machines.md").read_text())
+    (array,) = (b.text for b in blocks if "#SBATCH" in b.text)
+    (submission,) = (b.text for b in blocks if "sbatch" in b.text)
+    (job,) = (yaml.safe_load(b.text)["spec"] for b in blocks if b.language == "yaml")
+    write_clips(tmp_path / "videos", QUICK)
+    words = "--weights random --limit 2"
+
+    def run(command: str) -> str:
+        text = command.replace("srun ", "").replace(" extract ", f" extract {words} ")
+        return Shell(tmp_path, ROOT).run(Block("bash", text, is_run=True))
+
+    assert "--array=1-16" in array
+    assert "part 1/16, 1 shards, 2 clips, done" in run(f"SLURM_ARRAY_TASK_ID=1\n{array}")
+    (container,) = job["template"]["spec"]["containers"]
+    pod = shlex.join(container["command"])
+    assert job["completionMode"] == "Indexed"
+    for index in (0, job["completions"] - 1):
+        said = run(f"export JOB_COMPLETION_INDEX={index}\n{pod}")
+        assert f"part {index + 1}/16" in said
+    (finish,) = re.findall(r'--wrap "(.*)"', submission)
+    assert "2 clips, complete" in run(finish)
 
 
 def test_the_shell_program_lists_the_real_clips_it_promises(
