@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from benchmarks import texts
 from benchmarks.report import Comparison, Side
 from pipeline.recurrent import fused
 from tests.tiny_clips import write_clips
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +38,13 @@ def test_the_memory_of_reading_a_text_is_told_by_stages(tmp_path: Path) -> None:
     stages = [line.split()[0] for line in told]
     assert stages == ["before", "counted", "numbered", "in", "least"]
     assert "5,200 tokens" in told[1]  # 25 words a line, and its end
+
+
+def test_a_store_of_killed_parts_is_compared_with_that_of_one_process() -> None:
+    command = [sys.executable, "-m", "benchmarks.parts", "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.endswith(" 1 stores with the bytes of one process's\n")
 
 
 def test_ratios_are_of_the_best_rounds_and_above_one_where_ours_is_better() -> None:
