@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -101,6 +102,11 @@ class _Work:
                 current = following
             held = [shard for shard in todo if shard.name in self.tally.left_to_others]
             self.tally.left_to_others.clear()
+            if held:
+                names = ", ".join(shard.name for shard in held)
+                print(
+                    f"Looking whether who holds {names} is alive ...", file=sys.stderr, flush=True
+                )
             for shard, claim in self._claim(held, claims, patiently=True):
                 self._extract(shard)
                 claim.close()

@@ -38,7 +38,7 @@ def begin(videos: Path, out: Path) -> tuple[Shard, ...]:
 
 
 def test_a_shard_of_a_host_that_is_gone_is_done_at_the_end_by_another(
-    tmp_path: Path, videos: Path
+    tmp_path: Path, videos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "store"
     extract(videos, whole)
@@ -47,6 +47,7 @@ def test_a_shard_of_a_host_that_is_gone_is_done_at_the_end_by_another(
     (out / f"{first.name}.h5.1234.part").write_bytes(b"begun")
     outcome = extract(videos, out, leases=Leases(beat_seconds=0.1, patience_seconds=0.3))
     assert (outcome.is_complete, outcome.tally.left_to_others) == (True, [])
+    assert "Looking whether who holds shard-00000 is alive ...\n" in capsys.readouterr().err
     assert outcome.tally.num_clips == 6
     assert read_bytes(out) == read_bytes(whole)
     assert not list(out.glob("*.lock"))
