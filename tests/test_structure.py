@@ -68,9 +68,11 @@ HOMES = {
     "jinja2": ("eval.pages",),
     "kaldi_native_fbank": ("extract.speech",),
     "matplotlib": ("eval",),
+    "nncf": ("pipeline.backbones",),
     "omegaconf": ("train",),
     "onnx": ("eval.export",),
     "onnxruntime": ("eval.export",),
+    "openvino": ("pipeline.backbones",),
     "pytorch_lightning": ("train",),
     "starlette": ("eval.serve",),
     "timm": ("pipeline.backbones",),
@@ -206,6 +208,7 @@ def test_modules_never_import_each_other_in_a_circle() -> None:
         ("eval.report.report", "from jinja2 import Environment"),
         ("train.fit", "import matplotlib.pyplot as plt"),
         ("pipeline.tasks.clips", "import hydra"),
+        ("extract.setup", "from openvino import Core"),
     ],
 )
 def test_an_import_against_the_rules_is_found(module: str, source: str) -> None:

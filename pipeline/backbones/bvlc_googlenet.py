@@ -35,6 +35,7 @@ class ResponseNorm(nn.Module):
 
     def __init__(self, num_channels: int, *, alpha: float = 1e-4, size: int = 5) -> None:
         super().__init__()
+        self.alpha, self.size = alpha, size
         index = torch.arange(num_channels)
         near = (index[:, None] - index[None, :]).abs() <= size // 2
         band = near.to(torch.float32) * (alpha / size)
