@@ -22,12 +22,13 @@ from pipeline.console import OK, SOME_FAILED, run_command
 def extract(options: argparse.Namespace) -> int:
     """Do the extraction that the options ask for; the exit code."""
     from extract.flow import extract_features
-    from extract.setup import estimate_steps, prepare_encoder
+    from extract.setup import Workload, estimate_steps, prepare_encoder
     from extract.summary import summarize, summarize_part
 
     found = find_clips(options.videos)
     # Of all clips, also with --limit: a trial is to be a piece of the whole extraction.
     num_steps = estimate_steps(found.clips, found.folder, stride=options.stride)
+    workload = Workload(num_steps, [found.folder / clip.path for clip in found.clips])
     if options.limit:
         found = replace(found, clips=spread(found.clips, options.limit))
     out = options.out or default_out(options.videos, options.backbone)
@@ -35,7 +36,7 @@ def extract(options: argparse.Namespace) -> int:
         options.backbone, out, weights=options.weights, features=options.features,
         stride=options.stride, device=options.device, dtype=options.dtype,
         batch_frames=options.batch_frames, num_workers=options.workers,
-        num_steps=num_steps,
+        workload=workload,
     )  # fmt: skip
     print(f"{len(found.clips)} clips of {options.videos} -> {out}: {setup.describe()}", flush=True)
     outcome = extract_features(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from extract.calibrate import prepare_int8
 from pipeline.backbones import (
     Backbone,
     has_compiler,
@@ -15,9 +16,10 @@ from pipeline.backbones import (
     prepare,
     resolve_dtype,
 )
+from pipeline.backbones.int8 import check_int8
 from pipeline.clips import Clip
 from pipeline.devices import resolve_device
-from pipeline.features import SPEC, FeatureSpec, read_spec
+from pipeline.features import INT8, SPEC, FeatureSpec, check_encoder, claim_store, read_spec
 from pipeline.versions import find_versions
 from pipeline.video import DECODER, VideoError, read_header
 
@@ -26,6 +28,15 @@ _COMPILED = " compiled"
 _STEPS_WORTH_COMPILING = 7_000
 _HEADERS_READ = 20
 _PACKAGES = ("torch", "torchvision", "timm", "av")
+_INT8_PACKAGES = ("openvino", "nncf")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is to be encoded in all: about `num_steps` frames, of these files."""
+
+    num_steps: int = 0
+    videos: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -57,28 +68,51 @@ def prepare_encoder(
     dtype: str,
     batch_frames: int | None,
     num_workers: int | None,
-    num_steps: int = 0,
+    workload: Workload = Workload(),
 ) -> EncoderSetup:
-    """The backbone on its device, and its spec; `num_steps` frames are to be encoded in all.
+    """The backbone on its device, and its spec, for this workload.
 
     An extraction that was begun goes on compiled or not, and with dtype `auto` in the arithmetic,
-    as it was begun: mixed, the features of one store would differ in their last bits.
+    as it was begun: mixed, the features of one store would differ in their last bits. In 8 bits the
+    encoder is that of the store, made of frames of the workload where there is none.
     """
     device = resolve_device(device)
-    begun = read_spec(out).compute if (out / SPEC).is_file() else None
+    begun = read_spec(out) if (out / SPEC).is_file() else None
     if dtype == "auto" and begun is not None:
-        dtype = begun.removesuffix(_COMPILED)
-    dtype = resolve_dtype(dtype, device)
-    if begun is None:
-        compiled = device == "cpu" and has_compiler() and num_steps >= _STEPS_WORTH_COMPILING
+        dtype = begun.compute.split(" ")[0]
+    is_int8 = dtype == INT8
+    if is_int8:
+        check_int8(device)
+    dtype = INT8 if is_int8 else resolve_dtype(dtype, device)
+    backbone = load_backbone(name, weights=weights, features=features)
+    spec = _make_spec(backbone, features=features, stride=stride, compute=dtype)
+    if is_int8:
+        if begun is not None and not begun.is_int8:
+            claim_store(out, spec)  # refuses, before ranges are looked for
+        if begun is not None:
+            check_encoder(out, begun)
+        backbone, compute = prepare_int8(backbone, out, workload.videos, features=features)
+        backbone = replace(backbone, batch_frames=batch_frames or backbone.batch_frames)
+        spec = replace(spec, compute=compute)
     else:
-        compiled = begun.endswith(_COMPILED)
-    backbone = prepare(
-        load_backbone(name, weights=weights, features=features),
-        device=device, dtype=dtype, compiled=compiled, batch_frames=batch_frames,
-    )  # fmt: skip
-    spec = FeatureSpec(
-        backbone=name,
+        compiled = _is_to_compile(device, begun, workload.num_steps)
+        spec = replace(spec, compute=dtype + (_COMPILED if compiled else ""))
+        backbone = prepare(
+            backbone, device=device, dtype=dtype, compiled=compiled, batch_frames=batch_frames
+        )
+    return EncoderSetup(backbone, spec, num_workers or default_workers(device))
+
+
+def _is_to_compile(device: str, begun: FeatureSpec | None, num_steps: int) -> bool:
+    if begun is not None:
+        return begun.compute.endswith(_COMPILED)
+    return device == "cpu" and has_compiler() and num_steps >= _STEPS_WORTH_COMPILING
+
+
+def _make_spec(backbone: Backbone, *, features: str, stride: int, compute: str) -> FeatureSpec:
+    packages = (*_PACKAGES, *_INT8_PACKAGES) if compute == INT8 else _PACKAGES
+    return FeatureSpec(
+        backbone=backbone.name,
         dim=backbone.dim,
         features=features,
         weights=backbone.weights,
@@ -86,10 +120,9 @@ def prepare_encoder(
         preprocessing=backbone.preprocessing,
         decoder=DECODER,
         stride=stride,
-        compute=dtype + (_COMPILED if compiled else ""),
-        versions=find_versions(_PACKAGES),
+        compute=compute,
+        versions=find_versions(packages),
     )
-    return EncoderSetup(backbone, spec, num_workers or default_workers(device))
 
 
 def estimate_steps(clips: Sequence[Clip], videos: Path, *, stride: int) -> int:

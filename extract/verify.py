@@ -11,9 +11,11 @@ from typing import TypeVar
 from extract.plan import Shard, is_done, read_plan
 from pipeline.features import (
     INDEX,
+    INT8_FILE,
     ClipRecord,
     FeatureSpec,
     ShardCheck,
+    check_encoder,
     check_index,
     check_shard,
     read_index,
@@ -75,6 +77,7 @@ def verify_store(folder: Path) -> Verification:
         num_unchecked=sum(not record.checksum for record in records),
         damages=(
             *of_plan, *_find_missing(folder, plan, checks), *of_shards, *of_index,
+            *_check_encoder(folder, spec),
             *(() if index is None else _compare_with_index(folder, index, checks)),
         ),
     )  # fmt: skip
@@ -86,6 +89,12 @@ def _read_or_say(read: Callable[[], _Read]) -> tuple[_Read | None, list[str]]:
         return read(), []
     except ValueError as error:
         return None, [str(error).partition("\n")[0]]
+
+
+def _check_encoder(folder: Path, spec: FeatureSpec) -> list[str]:
+    if spec.is_int8 and not (folder / INT8_FILE).is_file():
+        return [f"{INT8_FILE} is missing: runs on this store cannot read videos"]
+    return _read_or_say(partial(check_encoder, folder, spec))[1]
 
 
 def _name_shards(folder: Path, plan: Sequence[Shard], index: _Indexed) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eval.export.exported import excess, open_session
 from pipeline.backbones import NO_FILES, Backbone, load_backbone
 from pipeline.backbones.encoder import Encoder
-from pipeline.features import FeatureSpec
+from pipeline.features import INT8_FILE, FeatureSpec
 
 _OPSET = 18  # the least that torch writes
 _CHECKED_FRAMES = 5
@@ -58,6 +58,8 @@ def build_encoder(
 def _load(spec: FeatureSpec | None, weights: str | Path | None) -> Backbone:
     if spec is None:
         raise ValueError("The run was not trained on features of frames: it has no backbone.")
+    if spec.is_int8 and weights is not None and Path(weights).name == INT8_FILE:
+        weights = None  # the store's own encoder, which has no float32
     if weights is None and spec.weights not in NO_FILES:
         raise ValueError(
             f"The run was trained on features of {spec.backbone} with the weights of a file, "

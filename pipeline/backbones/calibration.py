@@ -172,7 +172,13 @@ def quantise(graph: Any, frames: Tensor) -> Any:
 
 
 def serialise(graph: Any) -> tuple[bytes, bytes]:
-    """The graph as OpenVINO writes it: XML, and the numbers."""
+    """The graph as OpenVINO writes it: XML, and the numbers; operators are named by their order.
+
+    Their own names count what the process has made before.
+    """
+    for place, operator in enumerate(graph.get_ordered_ops()):
+        operator.set_friendly_name(f"{operator.get_type_name()}-{place}")
+    graph.set_friendly_name("encoder")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.xml"
         import_openvino().save_model(graph, path, compress_to_fp16=False)

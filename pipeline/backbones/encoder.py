@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.backbones.backbone import Backbone, load_backbone, prepare
+from pipeline.backbones.int8 import check_int8, load_int8
 from pipeline.backbones.weights import NO_FILES
 from pipeline.devices import resolve_device
-from pipeline.features import FeatureSpec
+from pipeline.features import INT8_FILE, FeatureSpec
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,13 @@ def load_encoder(
     `spec` is `run.features`; None, as of a run of another task, is refused.
     `weights` is where they are now: needed if they came from a file, which `find_encoder_weights`
     of pipeline.runs finds. Its numbers must be those of the run. Arithmetic is the run's, but never
-    compiled: compiled features differ in last bits.
+    compiled: compiled features differ in last bits. In 8 bits the encoder is a file of the store,
+    which is passed as `weights`.
     Raises ValueError where the run was not trained on features of frames, or the weights differ.
     """
     spec = _check_spec(spec)
+    if spec.is_int8:
+        return _load_int8(spec, weights, device="cpu" if device == "auto" else device)
     if weights is None and spec.weights not in NO_FILES:
         raise ValueError(
             f"The run was trained on features of {spec.backbone} with the weights of a file, "
@@ -81,6 +85,23 @@ def load_encoder(
     )
     Encoder(backbone, spec)  # refuses other weights before they are moved and converted
     return Encoder(prepare(backbone, device=resolve_device(device), dtype=dtype), spec)
+
+
+def _load_int8(spec: FeatureSpec, weights: str | Path | None, *, device: str) -> Encoder:
+    check_int8(resolve_device(device))
+    if weights is None:
+        raise ValueError(
+            f"The run was trained on features of {spec.backbone} in 8 bits, whose encoder is a "
+            f"file of their store.\nPass it: --weights {INT8_FILE}"
+        )
+    backbone, compute = load_int8(Path(weights))
+    if compute != spec.compute:
+        raise ValueError(
+            f"The encoder is not the one that the run was trained on: {weights} computes in "
+            f"{compute}, not {spec.compute}.\n"
+            f"Pass --weights with the {INT8_FILE} of the store of the run's features."
+        )
+    return Encoder(backbone, spec)
 
 
 def _check_spec(spec: FeatureSpec | None) -> FeatureSpec:

@@ -23,15 +23,12 @@ from torch import Tensor, nn
 
 from pipeline.backbones.backbone import Backbone
 from pipeline.backbones.preprocessing import Preprocessing
-from pipeline.files import digest_file, write_bytes
+from pipeline.features import INT8, INT8_FILE, name_encoder
+from pipeline.files import write_bytes
 
 # OpenVINO is an extra, and takes a second to import.
 # ruff: noqa: PLC0415
 
-INT8 = "int8"
-"""The first word of the arithmetic of features that such an encoder made."""
-INT8_FILE = "encoder-int8.safetensors"
-"""Its name in a store."""
 _FORMAT = "8-bit encoder 1"
 _NEEDED = ("openvino", "nncf")
 
@@ -56,11 +53,11 @@ class Int8Model:
     graph: bytes
     numbers: bytes
 
-    def describe(self, digest: str) -> str:
-        """The arithmetic, as a FeatureSpec names it, of a model in a file of this digest."""
+    def describe(self, name: str) -> str:
+        """The arithmetic, as a FeatureSpec tells it, of a model whose file has this name."""
         return (
             f"{INT8} with {self.between}, calibrated on {self.num_frames} frames of "
-            f"{self.num_clips} clips, model {digest[:16]}"
+            f"{self.num_clips} clips, model {name}"
         )
 
 
@@ -92,12 +89,13 @@ def read_int8(path: Path) -> Int8Model:
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(
             f"{path} is not an 8-bit encoder, or is damaged: {error}.\n"
-            f"Expected the {INT8_FILE} of the store of features that it made."
+            f"Expected the {INT8_FILE} of a store of features. Where that is damaged, delete it "
+            f"and run the same `python -m extract` again: of the same videos the same is made."
         ) from error
 
 
 def load_int8(path: Path) -> tuple[Backbone, str]:
-    """The encoder in a file, ready to run on the CPU, and its arithmetic as a FeatureSpec names it.
+    """The encoder in a file, ready to run on the CPU, and its arithmetic as a FeatureSpec tells it.
 
     Raises ValueError for another file, or where this machine cannot compute as it asks.
     """
@@ -108,7 +106,7 @@ def load_int8(path: Path) -> tuple[Backbone, str]:
         model.name, net, model.dim, model.weights, model.weights_digest, model.steps,
         dtype=INT8, compute=net, weights_file=path,
     )  # fmt: skip
-    return backbone, model.describe(digest_file(path))
+    return backbone, model.describe(name_encoder(path))
 
 
 class Int8Net(nn.Module):

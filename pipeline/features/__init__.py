@@ -14,6 +14,8 @@ from pipeline.features.files import (
     write_index,
 )
 from pipeline.features.origins import (
+    check_encoder,
+    name_encoder,
     read_videos_place,
     read_weights_place,
     write_videos_place,
@@ -21,6 +23,8 @@ from pipeline.features.origins import (
 )
 from pipeline.features.spec import (
     DAMAGED,
+    INT8,
+    INT8_FILE,
     SPEECH,
     TRUNCATED,
     WHOLE,
@@ -37,6 +41,8 @@ from pipeline.features.writers import FeatureWriter, ShardWriter
 __all__ = [
     "DAMAGED",
     "INDEX",
+    "INT8",
+    "INT8_FILE",
     "SPEC",
     "SPEECH",
     "TRUNCATED",
@@ -48,10 +54,12 @@ __all__ = [
     "FeatureWriter",
     "ShardCheck",
     "ShardWriter",
+    "check_encoder",
     "check_index",
     "check_shard",
     "claim_store",
     "join_labels",
+    "name_encoder",
     "read_index",
     "read_shard",
     "read_spec",

@@ -16,6 +16,11 @@ from pipeline.clips import Clip, Problem
 SPEECH = "mel-filter-banks"
 """The backbone's name where features are of sound, and so of no frames of a video."""
 
+INT8 = "int8"
+"""The first word of `compute` where the encoder computes in 8 bits."""
+INT8_FILE = "encoder-int8.safetensors"
+"""Such an encoder's name in the store."""
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
@@ -54,6 +59,11 @@ class FeatureSpec:
     @property
     def is_of_speech(self) -> bool:
         return self.backbone == SPEECH
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether the encoder is a file of the store, which holds its weights in 8 bits."""
+        return self.compute.split(" ")[0] == INT8
 
     def differences(self, other: FeatureSpec, *, with_versions: bool = True) -> list[str]:
         """`name=mine, not theirs` for every field that differs; versions only if asked."""

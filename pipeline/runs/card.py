@@ -10,7 +10,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from pipeline.features import FeatureSpec
+from pipeline.features import INT8_FILE, FeatureSpec
 from pipeline.files import write_text
 from pipeline.runs.folder import Run
 from pipeline.runs.names import CARD, CONFIG, METRICS, PROVENANCE, WEIGHTS
@@ -163,6 +163,7 @@ def _describe_features(spec: FeatureSpec) -> str:
         return f"{spec.dim:,} numbers of every frame, {spec.features} of mel filter banks"
     name = Path(spec.weights).name
     weights = f"{name} weights" if name else "weights that are not named"
+    weights += " in 8 bits" if spec.is_int8 else ""
     return f"{spec.dim:,} numbers of {spec.frames}, by {spec.backbone} with {weights}"
 
 
@@ -217,7 +218,7 @@ def _write_program(run: Run) -> str:
             f"from np_rnn import load_net, load_run\n\n{load}\n"
             f"net = load_net(run)  # sequences (B, T, D) and their lengths (B,) to outputs"
         )
-    file = run.features.weights
+    file = INT8_FILE if run.features.is_int8 else run.features.weights
     weights = "" if file in _NO_FILES else f', weights="{Path(file).name}"'
     return (
         "from np_rnn import Streamer, load_encoder, load_net, load_run, read_frames\n\n"
