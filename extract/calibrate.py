@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from torch import Tensor
 
+from extract.leases import Leases
 from pipeline.backbones import Backbone, prepare
 from pipeline.features import INT8_FILE
 from pipeline.video import VideoError, read_frames
@@ -43,7 +43,7 @@ def prepare_int8(
     if not path.exists():
         crops, num_clips = read_crops(backbone, clips)
         out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / f"{INT8_FILE}.lock"):
+        with Leases() as leases, leases.holding(out / f"{INT8_FILE}.lock"):
             if not path.exists():
                 model = calibrate(backbone, crops, features=features, num_clips=num_clips)
                 check_features(Int8Net(model), backbone, crops)
