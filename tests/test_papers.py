@@ -311,7 +311,6 @@ def test_a_killed_command_goes_on_and_trains_nothing_twice(tmp_path: Path) -> No
     assert {p: p.stat().st_mtime_ns for p in weights} == weights
 
 
-@pytest.mark.usefixtures("tiny")
 def die_at_first(cell: Cell, runs: Path) -> tuple[str, Line | Refused]:
     """Work that a kill ends: seed 1's always, seed 2's once."""
     tries = runs / f"{cell.config.seed}.tries"
@@ -337,6 +336,7 @@ def test_a_cell_whose_process_is_killed_is_tried_twice_more_and_the_others_go_on
     assert tries[2] in (2, 3)  # once more where it ran beside seed 1
 
 
+@pytest.mark.usefixtures("tiny")
 def test_the_list_says_what_there_is_and_how_long_it_takes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
