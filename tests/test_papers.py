@@ -332,8 +332,8 @@ def test_a_cell_whose_process_is_killed_is_tried_twice_more_and_the_others_go_on
     assert [outcome.name for outcome in refused] == [cells[1].name]
     assert "was killed 3 times" in refused[0].reason
     tries = [len((tmp_path / f"{seed}.tries").read_text()) for seed in range(5)]
-    assert tries[1] == 3
-    assert tries[2] in (2, 3)  # once more where it ran beside seed 1
+    assert tries[1] in (2, 3)  # once less where seed 2 took its process along before it began
+    assert tries[2] == 2
 
 
 @pytest.mark.usefixtures("tiny")

@@ -110,8 +110,8 @@ def _try_alone(cell: Cell, runs: Path, *, work: Work) -> Line | Refused:
     return Refused(
         cell.name,
         f"its process was killed {_MORE_TRIES + 1} times, as happens where memory is short.\n"
-        f"Free some, or pass --jobs 1, and run the same command again: it goes on after its last "
-        f"whole epoch.",
+        "Free some, or go to a machine with more, and run the same command again: it goes on after "
+        "its last whole epoch.",
     )
 
 

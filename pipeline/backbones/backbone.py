@@ -19,6 +19,9 @@ from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.backbones.weights import NO_FILES, digest
 from pipeline.choices import check_choice
 
+# The libraries of nets are imported where a net of theirs is made: some take seconds.
+# ruff: noqa: PLC0415
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # On a CPU larger batches are slower: their tensors leave the caches and are mapped anew each time.
 BATCH_FRAMES = {"cpu": 16, "cuda": 128, "mps": 128}
@@ -107,11 +110,7 @@ _Loader = Callable[[str, bool, int], tuple[nn.Module, Preprocessing]]
 
 
 def _find_loader(name: str) -> _Loader:
-    """How the backbone's net is made; ValueError for a name that none has.
-
-    Only the libraries that the net is of are imported: some take seconds.
-    """
-    # ruff: noqa: PLC0415
+    """How the backbone's net is made; ValueError for a name that none has."""
     if name == "bvlc-googlenet":
         from pipeline.backbones.bvlc_googlenet import load_bvlc
 
