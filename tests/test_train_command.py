@@ -9,8 +9,9 @@ import csv
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -19,6 +20,8 @@ from pipeline.console import OK, REFUSED, SOME_FAILED, run_command
 from pipeline.runs import load_run
 from tests.tiny_runs import write_split, write_store
 from train.__main__ import main
+from train.fit import train_run
+from train.training import Training, check_config
 
 ROOT = Path(__file__).resolve().parent.parent
 DIVERGES, CONVERGES = "1e30", "1e-3"
@@ -127,6 +130,19 @@ def test_runs_that_another_process_trains_have_not_failed(
 def test_a_refused_grid_leaves_no_folder(train: Callable[..., int], tmp_path: Path) -> None:
     assert train("-m", "optimizer.lr=0,-1", "trainer.updates_per_step=0,8") == REFUSED
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_another_process_ends_meanwhile_is_not_counted_as_trained(
+    train: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def let_another_train_it(config: Mapping[str, Any]) -> Training:
+        monkeypatch.undo()
+        train_run(config)
+        return check_config(config)
+
+    monkeypatch.setattr("train.fit.check_config", let_another_train_it)
+    assert train("-m", "seed=0") == OK
+    assert "1 runs: 1 complete before\n" in capsys.readouterr().out
 
 
 def test_two_processes_share_the_runs_of_a_grid(tmp_path: Path) -> None:

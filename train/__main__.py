@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -15,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.console import OK, SOME_FAILED, run_command
-from pipeline.runs import WEIGHTS, load_run
+from pipeline.runs import load_run
 from train.config import prepare_arguments, resolve_config
 from train.grid import (
     COMPLETE,
@@ -89,17 +88,16 @@ def _train_run(config: DictConfig) -> Outcome:
     assert isinstance(task, list)
     sys.argv[1:] = task
     content = resolve_config(config)
-    from train.fit import train_run  # noqa: PLC0415 - --help and wrong values need no torch
+    from train.fit import find_or_train  # noqa: PLC0415 - --help and wrong values need no torch
     from train.ranks import is_first  # noqa: PLC0415
 
-    complete = set(Path(content["out"]).glob(f"*/{WEIGHTS}"))
-    folder = train_run(content)
+    folder, is_new = find_or_train(content)
     if not is_first():
         return Outcome(TRAINED)
     if divergence := load_run(folder).divergence:
         return Outcome(DIVERGED, divergence)
     print(f"Next: python -m eval --run {folder}")
-    return Outcome(COMPLETE if folder / WEIGHTS in complete else TRAINED)
+    return Outcome(TRAINED if is_new else COMPLETE)
 
 
 if __name__ == "__main__":

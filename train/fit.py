@@ -67,22 +67,28 @@ def train_run(config: Mapping[str, Any]) -> Path:
     again, one that was stopped goes on after its last whole epoch, with the same result as without
     a stop. Raises ValueError for a config that cannot be, of which RunInUseError is one.
     """
+    folder, _ = find_or_train(config)
+    return folder
+
+
+def find_or_train(config: Mapping[str, Any]) -> tuple[Path, bool]:
+    """The folder of `train_run`, and whether it was trained now, by this process."""
     quieten_lightning()
     with refusing_once():
         training = check_config(config)
         folder = find_folder(Path(config["out"]), training.config)
         trainer, best_epoch = make_trainer(folder, training)
     if not trainer.is_global_zero:
-        _join(training, folder, trainer)
-        return folder
+        return folder, _join(training, folder, trainer)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / _LOCK, timeout=0), _leaving_no_empty(folder):
-            if not _is_finished(folder):
-                _fit(training, folder, trainer, best_epoch=best_epoch)
+            if _is_finished(folder):
+                return folder, False
+            _fit(training, folder, trainer, best_epoch=best_epoch)
     except Timeout:
         raise RunInUseError(folder) from None
-    return folder
+    return folder, True
 
 
 @contextmanager
@@ -112,14 +118,18 @@ def _is_finished(folder: Path, *, says_so: bool = True) -> bool:
     return run.is_complete or bool(run.divergence)
 
 
-def _join(training: Training, folder: Path, trainer: pl.Trainer) -> None:
-    """Take part in a training whose first process, on this machine or another, does the writing."""
+def _join(training: Training, folder: Path, trainer: pl.Trainer) -> bool:
+    """Take part in a training whose first process, on this machine or another, does the writing.
+
+    Whether there was one to take part in.
+    """
     if _is_finished(folder, says_so=False):
-        return
+        return False
     with refusing_once():
         module, batches, _ = _prepare(training)
     with suppress(DivergedError):  # the first process says so
         _compute(trainer, module, batches, checkpoint=_find_checkpoint(folder))
+    return True
 
 
 def _fit(
