@@ -41,7 +41,7 @@ IS_X86 = platform.machine() in {"x86_64", "AMD64"}
 # The same source once for each instruction set; the best one is chosen at run time.
 SOURCES: dict[str, list[str]] = {"simple_rnn.cpp": [], "kernels_portable.cpp": []}
 if IS_X86:
-    SOURCES["kernels_avx2.cpp"] = ["-mavx2", "-mfma"]
+    SOURCES["kernels_avx2.cpp"] = ["-mavx2", "-mfma", "-mf16c"]
     SOURCES["kernels_avx512.cpp"] = [
         *("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"),
         "-mprefer-vector-width=512",

@@ -328,6 +328,36 @@ def test_units_that_are_off_change_no_bit_of_the_others(isa: str, batch: int, in
 
 
 @needs_library
+@pytest.mark.parametrize("inputs", [1, 19])
+def test_every_number_of_half_precision_is_read_exactly(isa: str, inputs: int) -> None:
+    bits = torch.arange(-(2**15), 2**15).to(torch.int16)
+    halves = torch.cat([bits, bits[: -len(bits) % inputs]]).view(torch.float16)
+    features = halves.view(-1, 1, inputs)
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(shape, generator=generator) for shape in ((3, inputs), (3, 3), (3,))]
+    if inputs == 1:  # each number alone, whatever stands around an infinite one
+        weights = [torch.tensor([[1.0], [-1.0], [2.0**30]]), torch.zeros(3, 3), torch.zeros(3)]
+    found = fused.simple_rnn(features, None, *weights)
+    torch.testing.assert_close(
+        found, fused.simple_rnn(features.float(), None, *weights), rtol=0, atol=0, equal_nan=True
+    )
+
+
+@needs_library
+@pytest.mark.parametrize("readout", ["last", "all"])
+def test_half_precision_changes_no_bit_of_states_and_gradients(readout: fused.Readout) -> None:
+    problem = cast_problem(make_problem((5, 7, 33, 21), seed=3), torch.float32)
+    halves = problem.features.detach().half()
+    results = []
+    for features in (halves, halves.float()):
+        weights = [t.detach().clone().requires_grad_() for t in problem[2:]]
+        states = fused.simple_rnn(features, problem.lengths, *weights, readout=readout)
+        torch.autograd.backward(states.square().sum())
+        results.append([states, *(weight.grad for weight in weights)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@needs_library
 def test_what_does_not_fit_is_refused() -> None:
     good = make_problem((2, 3, 2, 4), seed=14)
     refused = {
@@ -341,5 +371,10 @@ def test_what_does_not_fit_is_refused() -> None:
     for message, problem in refused.items():
         with pytest.raises(ValueError, match=message):
             run(problem)
+    halves = good.features.half()
+    with pytest.raises(ValueError, match="or float16 without a gradient, are needed"):
+        run(good._replace(features=halves.requires_grad_()))
+    with pytest.raises(ValueError, match="weight_ih is .*float16 on cpu, but .*float32"):
+        run(Problem(halves.detach(), good.lengths, *(t.half() for t in good[2:])))
     with pytest.raises(ValueError, match="readout: expected one of last, all, found 'mean'"):
         run(good, readout="mean")

@@ -52,12 +52,15 @@ def check(name: str, found: Tensor, shape: tuple[int, ...], dtype: torch.dtype) 
         )
 
 
-def check_float(features: Tensor, ndim: int) -> None:
+def check_float(features: Tensor, ndim: int, *, or_half: bool = False) -> None:
     """Raise ValueError unless the kernel can take the features."""
-    if features.dtype not in SUFFIXES or features.ndim != ndim or 0 in features.shape:
+    is_half = or_half and features.dtype == torch.float16 and not features.requires_grad
+    is_float = is_half or features.dtype in SUFFIXES
+    if not is_float or features.ndim != ndim or 0 in features.shape:
+        half = ", or float16 without a gradient," if or_half else ""
         raise ValueError(
             f"features is {tuple(features.shape)} {features.dtype},"
-            f" but {ndim} non-empty dimensions of float32 or float64 are needed"
+            f" but {ndim} non-empty dimensions of float32 or float64{half} are needed"
         )
 
 
@@ -70,14 +73,15 @@ class _Recurrence(torch.autograd.Function):
         batch, steps, inputs = features.shape
         hidden = weight_hh.shape[1]
         total = batch * steps if lengths is None else int(lengths.sum())
-        row = library.row_length(cell, hidden, features.element_size())
-        states = features.new_empty((batch + total, row))
+        row = library.row_length(cell, hidden, bias.element_size())
+        states = bias.new_empty((batch + total, row))
         shape = (batch, steps, hidden) if reads_all else (batch, hidden)
-        output: Tensor = features.new_empty(shape)
-        last_cell = features.new_empty((batch, hidden)) if cell == "lstm" else None
+        output: Tensor = bias.new_empty(shape)
+        last_cell = bias.new_empty((batch, hidden)) if cell == "lstm" else None
         ctx.numbers = {
             "cell": CELLS.index(cell),
             "reads_all": reads_all,
+            "reads_half": features.dtype == torch.float16,
             "batch": batch,
             "steps": steps,
             "inputs": inputs,
@@ -100,7 +104,7 @@ class _Recurrence(torch.autograd.Function):
         batch, steps, hidden = len(features), features.shape[1], weight_hh.shape[1]
         if grad_output is None:
             shape = (batch, steps, hidden) if ctx.numbers["reads_all"] else (batch, hidden)
-            grad_output = features.new_zeros(shape)
+            grad_output = bias.new_zeros(shape)
         if grad_last_cell is not None:
             grad_last_cell = grad_last_cell.contiguous()
         wants = ctx.needs_input_grad
@@ -129,15 +133,14 @@ def _run_pass(
     name: str, numbers: dict[str, int], tensors: tuple[Tensor | None, ...], **more: Tensor | None
 ) -> None:
     names = ("lengths", "weight_ih", "weight_hh", "bias", "h0", "c0", "states")
-    features, rest = cast(Tensor, tensors[0]), tensors[1:]
-    pointers = dict(zip(names, rest, strict=True), features=features, **more)
+    pointers = dict(zip(names, tensors[1:], strict=True), features=tensors[0], **more)
     struct = library.Pass(
         isa=ISAS.index(isa()),
         num_threads=torch.get_num_threads(),
         **numbers,
         **{key: _pointer(tensor) for key, tensor in pointers.items()},
     )
-    library.call(name, features.dtype, struct)
+    library.call(name, cast(Tensor, pointers["states"]).dtype, struct)
 
 
 def _checked_lengths(lengths: Tensor, batch: int, steps: int) -> Tensor:
@@ -161,9 +164,10 @@ def simple_rnn(
 ) -> Tensor:
     """States h_t = f(W_ih x_t + W_hh h_{t-1} + b): the last one (B, H), or all (B, T, H).
 
-    features (B, T, D), float32 or float64; lengths (B,) int64 in [1, T], None: all T; weights as
-    in torch.nn.RNN, bias (H,); h0 (H,) or (B, H), None: zero. All states are zero past a length.
-    Steps past a length are not computed. Differentiable once, in all tensors but lengths.
+    features (B, T, D), float32 or float64 as the weights, or float16, which is read as it is;
+    lengths (B,) int64 in [1, T], None: all T; weights as in torch.nn.RNN, bias (H,); h0 (H,) or
+    (B, H), None: zero. All states are zero past a length. Steps past a length are not computed.
+    Differentiable once, in all tensors but lengths and features in float16.
     Equal inputs give equal bits on any number of threads; subnormal numbers count as zero.
     """
     check_choice("nonlinearity", nonlinearity, ("relu", "tanh"))
@@ -208,10 +212,11 @@ def gru(
     Weights (3H, D), (3H, H) and biases (3H,) with torch.nn.GRU's order of gates.
     """
     hidden = weight_hh.shape[-1]
-    check("weight_ih", weight_ih, (3 * hidden, features.shape[-1]), features.dtype)
-    check("weight_hh", weight_hh, (3 * hidden, hidden), features.dtype)
+    dtype = _weights_dtype(features, bias_ih)
+    check("weight_ih", weight_ih, (3 * hidden, features.shape[-1]), dtype)
+    check("weight_hh", weight_hh, (3 * hidden, hidden), dtype)
     for name, bias in (("bias_ih", bias_ih), ("bias_hh", bias_hh)):
-        check(name, bias, (3 * hidden,), features.dtype)
+        check(name, bias, (3 * hidden,), dtype)
     # The kernel sums four gates alike: the new state's part of the state is one of its own.
     of_gates, of_new = (slice(None, 2 * hidden), slice(2 * hidden, None))
     wide_ih = torch.cat([weight_ih, torch.zeros_like(weight_ih[of_new])])
@@ -228,6 +233,13 @@ def num_sums(cell: str, hidden: int) -> int:
     return hidden if cell in ("relu", "tanh") else 4 * hidden
 
 
+def _weights_dtype(features: Tensor, weight: Tensor) -> torch.dtype:
+    """The type that weights must have beside these features."""
+    if features.dtype != torch.float16:
+        return features.dtype
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
 def _run_cell(
     cell: str,
     features: Tensor,
@@ -236,13 +248,13 @@ def _run_cell(
     starts: tuple[Tensor | None, Tensor | None],
     readout: Readout,
 ) -> tuple[Tensor, Tensor | None]:
-    check_float(features, 3)
+    check_float(features, 3, or_half=True)
     check_choice("readout", readout, ("last", "all"))
     batch, steps, inputs = features.shape
     weight_ih, weight_hh, bias = weights
-    hidden, dtype = weight_hh.shape[-1], features.dtype
+    hidden, dtype = weight_hh.shape[-1], _weights_dtype(features, bias)
     sums = num_sums(cell, hidden)
-    check("features", features, (batch, steps, inputs), dtype)
+    check("features", features, (batch, steps, inputs), features.dtype)
     check("weight_ih", weight_ih, (sums, inputs), dtype)
     check("weight_hh", weight_hh, (sums, hidden), dtype)
     check("bias", bias, (sums,), dtype)

@@ -1,4 +1,4 @@
-"""Layers by the fused kernel, where it can compute them: on a CPU, in float32."""
+"""Layers by the fused kernel, where it can compute them: on a CPU, with float32 weights."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ _LAYERS = (nn.RNN, KeptRnn, nn.LSTM, nn.GRU)
 
 def suits_kernel(layer: nn.Module, features: Tensor) -> bool:
     """Whether `run_fused` can be called."""
-    is_plain = features.device.type == "cpu" and features.dtype == torch.float32
-    return isinstance(layer, _LAYERS) and is_plain and fused.is_available()
+    if not isinstance(layer, _LAYERS) or features.device.type != "cpu":
+        return False
+    is_read = features.dtype == torch.float32 or (
+        features.dtype == torch.float16 and not features.requires_grad
+    )
+    is_float = layer.get_parameter("weight_ih_l0").dtype == torch.float32
+    return is_read and is_float and fused.is_available()
 
 
 def run_fused(

@@ -123,7 +123,7 @@ def run_layer(
         read = run_layer(layer, features, lengths=lengths, start=start, readout=readout)
         return read if readout == "last" else reverse_real_steps(read, lengths)
     with torch.autocast(features.device.type, enabled=False):
-        features = features.to(layer.get_parameter("weight_ih_l0").dtype)
+        features = _as_read(layer, features)
         if suits_kernel(layer, features):
             which: Literal["last", "all"] = "last" if readout == "last" else "all"
             return run_fused(layer, features, lengths=lengths, start=start, readout=which)[0]
@@ -150,13 +150,20 @@ def _carry_layer(
     layer: nn.Module, features: Tensor, *, lengths: Tensor, states: States
 ) -> tuple[Tensor, States]:
     with torch.autocast(features.device.type, enabled=False):
-        features = features.to(layer.get_parameter("weight_ih_l0").dtype)
+        features = _as_read(layer, features)
         if suits_kernel(layer, features):
             steps, cells = run_fused(layer, features, lengths=lengths, start=states, readout="all")
             return steps, (take_last(steps, lengths), *cells)
         is_whole = bool((lengths == features.shape[1]).all())
         steps, after = _call(layer, features, states, lengths=None if is_whole else lengths)
         return _read_steps(_read(layer, features, steps), lengths, readout="all"), after
+
+
+def _as_read(layer: nn.Module, features: Tensor) -> Tensor:
+    """In the weights' type, but float16 where the kernel reads it as it is."""
+    if features.dtype == torch.float16 and suits_kernel(layer, features):
+        return features
+    return features.to(layer.get_parameter("weight_ih_l0").dtype)
 
 
 def split_states(states: States, num_layers: int) -> list[States]:

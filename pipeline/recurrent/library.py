@@ -33,7 +33,7 @@ def _struct(name: str, fields: str, *, doubles: str = "", pointers: str) -> type
 
 Pass = _struct(
     "Pass",
-    "isa cell reads_all num_threads h0_stride batch steps inputs hidden",
+    "isa cell reads_all num_threads reads_half h0_stride batch steps inputs hidden",
     pointers="lengths features weight_ih weight_hh bias h0 c0 states output last_cell grad_output"
     " grad_last_cell grad_features grad_weight_ih grad_weight_hh grad_bias grad_h0 grad_c0",
 )

@@ -23,6 +23,7 @@ struct nprnn_pass {
     int64_t cell;
     int64_t reads_all;    // output is (B, T, H), zero past each length; otherwise (B, H)
     int64_t num_threads;  // the most that may compute at once
+    int64_t reads_half;   // the features are IEEE half precision, whatever the rest is
     int64_t h0_stride;    // H for a (B, H) start, 0 for an (H) one; of c0, too
     int64_t batch, steps, inputs, hidden;
     const int64_t* lengths;  // (B), each in [1, T]; null: all T

@@ -80,16 +80,20 @@ template <typename T>
 void gather_inputs(const nprnn_pass& pass, const Block<T>& block, const Chunk& chunk, T* to) {
     const Sizes<T> size(pass);
     const T* features = static_cast<const T*>(pass.features);
+    const uint16_t* halves = static_cast<const uint16_t*>(pass.features);
+    const int64_t padding = size.input_vectors * Vector<T>::lanes - size.inputs;
     for (int64_t t = chunk.begin; t < chunk.end; ++t) {
         for (int64_t r = 0; r < chunk.rows; ++r, to += size.input_stride) {
-            const T* from = features + (block.order[r] * size.steps + t) * size.inputs;
-            if (inputs_are_few<T>(size.inputs)) {  // a call for a few bytes would cost more
-                for (int64_t d = 0; d < size.inputs; ++d) to[d] = from[d];
+            const int64_t place = (block.order[r] * size.steps + t) * size.inputs;
+            const bool few = inputs_are_few<T>(size.inputs);
+            if (pass.reads_half) {
+                widen_half(halves + place, size.inputs, to);
+            } else if (few) {  // a call for a few bytes would cost more
+                for (int64_t d = 0; d < size.inputs; ++d) to[d] = features[place + d];
             } else {
-                copy(from, size.inputs, to);
-                const int64_t lanes = Vector<T>::lanes;
-                fill_zero(to + size.inputs, size.input_vectors * lanes - size.inputs);
+                copy(features + place, size.inputs, to);
             }
+            if (!few) fill_zero(to + size.inputs, padding);
         }
     }
 }

@@ -28,8 +28,9 @@ constexpr char kind() {
 
 constexpr Field kPassFields[] = {
     NPRNN_PASS(isa),            NPRNN_PASS(cell),           NPRNN_PASS(reads_all),
-    NPRNN_PASS(num_threads),    NPRNN_PASS(h0_stride),      NPRNN_PASS(batch),
-    NPRNN_PASS(steps),          NPRNN_PASS(inputs),         NPRNN_PASS(hidden),
+    NPRNN_PASS(num_threads),    NPRNN_PASS(reads_half),     NPRNN_PASS(h0_stride),
+    NPRNN_PASS(batch),          NPRNN_PASS(steps),          NPRNN_PASS(inputs),
+    NPRNN_PASS(hidden),
     NPRNN_PASS(lengths),        NPRNN_PASS(features),       NPRNN_PASS(weight_ih),
     NPRNN_PASS(weight_hh),      NPRNN_PASS(bias),           NPRNN_PASS(h0),
     NPRNN_PASS(c0),             NPRNN_PASS(states),         NPRNN_PASS(output),

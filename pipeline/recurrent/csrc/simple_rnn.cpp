@@ -29,7 +29,8 @@ bool runs_here(int64_t isa) {
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("fma");
     }
-    if (isa == NPRNN_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (isa == NPRNN_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("f16c");
 #endif
     return isa == NPRNN_PORTABLE;
 }

@@ -51,6 +51,42 @@ inline void store(T* to, V<T> value) {
     __builtin_memcpy(to, &value, sizeof value);
 }
 
+// A number in IEEE half precision. Its subnormals are none of a float's, so none is lost where those
+// count as zero.
+inline float from_half(uint16_t half) {
+    constexpr uint32_t kInfinity = 0x7c00u << 13, kLeastNormal = 0x0400u << 13;
+    const uint32_t magnitude = uint32_t{half & 0x7fffu} << 13;
+    uint32_t bits = magnitude + (112u << 23);
+    if (magnitude >= kInfinity) bits += 112u << 23;
+    if (magnitude < kLeastNormal) bits += 1u << 23;  // of 2^-14 + the number
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    if (magnitude < kLeastNormal) value -= 0x1p-14f;
+    return half & 0x8000u ? -value : value;
+}
+
+template <typename T>
+inline void widen_half(const uint16_t* from, int64_t count, T* to) {
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) {
+        for (; i + 16 <= count; i += 16) {
+            const auto* at = reinterpret_cast<const __m256i*>(from + i);
+            // With a mask, as GCC 12 warns of the plain one's own code.
+            _mm512_storeu_ps(to + i, _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(at)));
+        }
+    }
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4) {
+        for (; i + 8 <= count; i += 8) {
+            const auto* at = reinterpret_cast<const __m128i*>(from + i);
+            _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128(at)));
+        }
+    }
+#endif
+    for (; i < count; ++i) to[i] = from_half(from[i]);
+}
+
 // Bit i is set if from[i] is not zero (NaN is not zero), for i < count <= 64.
 template <typename T>
 inline uint64_t nonzero_bits(const T* from, int64_t count) {
