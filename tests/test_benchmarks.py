@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from benchmarks import texts
+from benchmarks.profiles import UPDATE, choose_shown, record_training
 from benchmarks.report import Comparison, Side
+from benchmarks.spans import Span, draw_timeline, own_cpu_seconds
 from pipeline.recurrent import fused
 from tests.tiny_clips import write_clips
 
@@ -84,3 +86,31 @@ def test_a_benchmark_writes_both_sides_of_its_ratios_and_a_picture(
         assert row["is_met"] is None  # a trial is held against no target
     assert {"processor", "versions"} <= set(report["machine"])
     assert (tmp_path / f"{name}.png").stat().st_size > 0
+
+
+def test_cpu_seconds_of_a_part_are_without_those_of_parts_inside_it() -> None:
+    spans = [
+        Span("inner", "main", 2, 5, 3.0), Span("outer", "main", 0, 10, 9.0),
+        Span("inner", "main", 6, 7, 0.5), Span("after", "main", 10, 11, 1.0),
+    ]  # fmt: skip
+    assert own_cpu_seconds(spans) == {"outer": 5.5, "inner": 3.5, "after": 1.0}
+
+
+@pytest.mark.skipif(not fused.is_available(), reason="the kernel is not built here")
+def test_a_profile_tells_the_products_of_each_call_of_the_kernel(tmp_path: Path) -> None:
+    spans = record_training(
+        ["+experiment=addition-np-rnn-150", "task.num_train=32", "task.num_val=8",
+         "task.num_test=8", "trainer.batch_size=16", "trainer.updates_per_step=1"]
+    )  # fmt: skip
+    of_step = 16 * 150 * 100
+    work = {
+        part: {s.work for s in spans if s.part == part}
+        for part in ("kernel, forward", "kernel, backward")
+    }
+    assert work == {
+        "kernel, forward": {of_step * 102, of_step * 51},
+        "kernel, backward": {of_step * 202},
+    }
+    assert {"readout and loss", "clipping and optimizer"} <= {span.part for span in spans}
+    draw_timeline(choose_shown(spans, UPDATE), tmp_path / "a.svg")
+    assert "kernel, backward" in (tmp_path / "a.svg").read_text()
