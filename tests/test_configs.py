@@ -44,6 +44,7 @@ REFUSED_CONFIGS = {
     "trainer.batch_size=1.5": "trainer.batch_size: expected a whole number, found 1.5.",
     "trainer.batch_size=null": "trainer.batch_size: expected a whole number, found null.",
     "trainer.updates_per_step=0": "trainer.updates_per_step: expected a number from 1 up, or auto",
+    "trainer.threads=0": "trainer.threads: expected a number from 1 to * cores, or auto, found 0.",
     "trainer.num_workers=1000000": "expected a number of processes from 0 to 256, found 1000000.",
     "trainer.accelerator=gpus": "trainer.accelerator: expected one of * Did you mean gpu?",
     "trainer.precision=31": "trainer.precision: expected one of 32-true, * found 31.",

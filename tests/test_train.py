@@ -99,13 +99,33 @@ def test_how_and_where_a_run_is_computed_makes_no_other_run(
     name = name_run(data)
     for override in (
         "trainer.num_workers=1", "trainer.updates_per_step=1", "trainer.devices=1",
-        "trainer.accelerator=auto", "trainer.strategy=ddp", "task.cache=disk",
+        "trainer.accelerator=auto", "trainer.strategy=ddp", "trainer.threads=1", "task.cache=disk",
     ):  # fmt: skip
         assert name_run([*data, override]) == name, override
     shutil.copytree(tmp_path / "store", tmp_path / "moved")
     assert name_run([*data, f"features={tmp_path / 'moved'}"]) == name
     monkeypatch.chdir(tmp_path)
     assert name_run([*data, "features=store", "split=tiny.yaml"]) == name
+
+
+@pytest.mark.parametrize(("threads", "expected"), [("1", 1), ("auto", 2)])
+def test_a_training_computes_with_its_own_threads_and_leaves_the_caller_his(
+    data: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    threads: str, expected: int,
+) -> None:  # fmt: skip
+    found: list[int] = []
+    monkeypatch.setattr(
+        SequenceModule, "on_fit_end", lambda _: found.append(torch.get_num_threads())
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train_run(compose_config([*data, f"trainer.threads={threads}"]))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert found == [expected]
+    assert f"  {expected} thread{'s' * (expected > 1)} on the CPU\n" in capsys.readouterr().out
 
 
 def test_split_files_of_one_name_make_runs_of_their_own(tmp_path: Path, data: list[str]) -> None:

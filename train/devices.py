@@ -95,6 +95,13 @@ def count_devices(devices: int | list[int]) -> int:
     return len(devices) if isinstance(devices, list) else devices
 
 
+def count_cores() -> int:
+    """The CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _count_here(accelerator: str) -> int:
     import torch
 

@@ -128,7 +128,7 @@ def _join(training: Training, folder: Path, trainer: pl.Trainer) -> bool:
     with refusing_once():
         module, batches, _ = _prepare(training)
     with suppress(DivergedError):  # the first process says so
-        _compute(trainer, module, batches, checkpoint=_find_checkpoint(folder))
+        _compute(training, trainer, module, batches, checkpoint=_find_checkpoint(folder))
     return True
 
 
@@ -147,7 +147,7 @@ def _fit(
     )
     begin_run(folder, config, provenance, kept=training.task.kept())
     try:
-        _compute(trainer, module, batches, checkpoint=checkpoint)
+        _compute(training, trainer, module, batches, checkpoint=checkpoint)
     except DivergedError as error:
         write_text(folder / DIVERGED, f"{error}\n")
         print(f"{folder}: {error}", file=sys.stderr)
@@ -207,19 +207,23 @@ def _find_checkpoint(folder: Path) -> Path | None:
 
 
 def _compute(
+    training: Training,
     trainer: pl.Trainer,
     module: SequenceModule,
     batches: RankedBatches,
     *,
     checkpoint: Path | None,
 ) -> None:
+    num_threads = torch.get_num_threads()
     try:
+        torch.set_num_threads(training.compute.found_threads)
         with as_one_process():
             trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
     finally:
         torch.set_flush_denormal(False)
+        torch.set_num_threads(num_threads)
 
 
 def _check_readout(training: Training, sequences: SequenceSet) -> None:
@@ -275,6 +279,9 @@ def _announce(
         )
     if budget != 1:
         lines.append(f"  a trial with {budget:g} of the training budget")
+    if training.compute.found_accelerator == "cpu" and updates_per_step == 1:
+        threads = training.compute.found_threads
+        lines.append(f"  {threads} thread{'s' * (threads > 1)} on the CPU")
     if updates_per_step > 1:
         lines.append(f"  {updates_per_step} consecutive updates at a time, in the fused kernel")
     if (num := training.compute.num_processes) > 1:
