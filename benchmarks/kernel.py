@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from benchmarks.report import Comparison, Side, describe_machine, make_parser, write_report
 from pipeline.recurrent import fused, updates
 from pipeline.recurrent.initial import normalized_positive_definite
+from pipeline.recurrent.updated import NetWeights, Optimizer
 
 HIDDEN = 100
 
@@ -191,8 +192,9 @@ def updates_with_torch(features: Tensor, targets: Tensor) -> None:
 def updates_with_fused(features: Tensor, targets: Tensor) -> None:
     net, readout = make_net(features.shape[-1], seed=2), torch.nn.Linear(HIDDEN, 1)
     parameters = (*weights_of(net), readout.weight, readout.bias)
-    weights = updates.NetWeights(*(parameter.detach() for parameter in parameters))
-    updates.sgd_updates(features, targets, weights=weights, learning_rate=1e-3, clip=10)
+    weights = NetWeights(*(parameter.detach() for parameter in parameters))
+    sgd = Optimizer("sgd", 1e-3)
+    updates.run_updates(features, targets, weights=weights, optimizer=sgd, clip=10)
 
 
 def time_updates(num_updates: int, rounds: int) -> Comparison:

@@ -1,4 +1,4 @@
-"""Blocks of consecutive SGD updates in one call of the kernel.
+"""Blocks of consecutive updates in one call of the kernel.
 
 With batches of one sequence, as the np-RNN paper trains, Lightning's own work around an update
 costs ten times the update. A block makes the very same updates, one after another.
@@ -8,24 +8,33 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from pipeline.recurrent import fused, updates
 from pipeline.recurrent.classifier import SequenceNet
-from pipeline.runs import BatchSpec, OptimizerSpec
+from pipeline.recurrent.updated import NetWeights
+from pipeline.runs import BatchSpec
 from pipeline.sequences import SequenceBatch, SequenceSet
 from pipeline.tasks import CLASSIFICATION
+from train.optimizers import count_steps, share_state
 from train.specs import ComputeSpec
 
 # Sequences in a block: enough that what is paid once a block does not count.
 _SEQUENCES_PER_BLOCK = 512
 _CELLS = ("simple", "lstm")
+_PARAMETERS = {
+    "weight_ih": "recurrent.weight_ih_l0",
+    "weight_hh": "recurrent.weight_hh_l0",
+    "bias": "recurrent.bias_ih_l0",
+    "weight_out": "readout.weight",
+    "bias_out": "readout.bias",
+}
 
 
 def choose_updates_per_step(
     compute: ComputeSpec,
     batch: BatchSpec,
-    optimizer: OptimizerSpec,
     *,
     net: SequenceNet,
     sequences: SequenceSet,
@@ -34,7 +43,7 @@ def choose_updates_per_step(
 
     Raises ValueError when the config asks for more than 1 where it cannot.
     """
-    reason = find_obstacle(compute, batch, optimizer, net=net, sequences=sequences)
+    reason = find_obstacle(compute, batch, net=net, sequences=sequences)
     if compute.updates_per_step == "auto":
         return 1 if reason else max(1, _SEQUENCES_PER_BLOCK // batch.batch_size)
     asked = int(compute.updates_per_step)
@@ -49,7 +58,6 @@ def choose_updates_per_step(
 def find_obstacle(
     compute: ComputeSpec,
     batch: BatchSpec,
-    optimizer: OptimizerSpec,
     *,
     net: SequenceNet,
     sequences: SequenceSet,
@@ -57,7 +65,6 @@ def find_obstacle(
     """Why the kernel cannot make updates in blocks here, or ""."""
     spec = net.spec
     obstacles = {
-        f"the optimizer is {optimizer.name}, not sgd": optimizer.name != "sgd",
         f"{spec.name} is neither a simple net nor an lstm": spec.kind.cell not in _CELLS,
         f"the recurrent matrix of {spec.name} is kept {spec.kind.kept}": spec.kind.kept != "",
         f"{spec.name} has {spec.layers} layers, not one": spec.layers > 1,
@@ -81,30 +88,30 @@ def make_updates(
     *,
     batch_size: int,
     kind: str,
-    learning_rate: float,
-    optimizer: OptimizerSpec,
+    optimizer: torch.optim.Optimizer,
+    clip: float | None,
+    clip_by: Literal["norm", "value"] | None,
     loss_over_batch: Literal["mean", "sum"],
 ) -> tuple[Tensor, Tensor]:
     """Losses and gradient norms (K,) of the updates on the K batches in `batch`, one after another.
 
-    The net's weights are changed in place: that is what an update is.
+    The net's weights and the optimizer's state are changed in place: that is what an update is.
     """
     num, steps, width = batch.features.shape
     size = batch_size if num % batch_size == 0 else num
-    weights = {name: parameter.detach() for name, parameter in net.named_parameters()}
-    made = updates.sgd_updates(
+    named = dict(net.named_parameters())
+    parameters = {name: named[of_net] for name, of_net in _PARAMETERS.items()}
+    made = updates.run_updates(
         batch.features.to(net.readout_weight.dtype).view(num // size, size, steps, width),
         batch.targets.view(num // size, size, *batch.targets.shape[1:]),
-        weights=updates.NetWeights(
-            weights["recurrent.weight_ih_l0"], weights["recurrent.weight_hh_l0"],
-            weights["recurrent.bias_ih_l0"], weights["readout.weight"], weights["readout.bias"],
-        ),
-        learning_rate=learning_rate,
-        clip=float("inf") if optimizer.clip is None else optimizer.clip,
-        clip_by=optimizer.clip_by or "norm",
+        weights=NetWeights(**{name: p.detach() for name, p in parameters.items()}),
+        optimizer=share_state(optimizer, parameters),
+        clip=float("inf") if clip is None else clip,
+        clip_by=clip_by or "norm",
         loss="cross_entropy" if kind == CLASSIFICATION else "squared_error",
         reduction=loss_over_batch,
         cell="lstm" if net.spec.kind.cell == "lstm" else net.spec.kind.nonlinearity,
     )  # fmt: skip
+    count_steps(optimizer, int(made.losses.isfinite().sum()))
     losses = made.losses / (size if loss_over_batch == "sum" else 1)
     return losses, made.gradient_norms

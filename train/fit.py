@@ -187,7 +187,7 @@ def _prepare(training: Training) -> tuple[SequenceModule, RankedBatches, list[st
     _check_readout(training, val_set)
     net = build_net(config.net, seed=config.seed)
     updates_per_step = choose_updates_per_step(
-        training.compute, config.batch, config.optimizer, net=net, sequences=train_set
+        training.compute, config.batch, net=net, sequences=train_set
     )
     module = SequenceModule(
         net, kind=training.task.kind, optimizer=config.optimizer, schedule=training.schedule,

@@ -149,8 +149,8 @@ class SequenceModule(pl.LightningModule):
         optimizer: Any = self.optimizers()
         losses, norms = make_updates(
             self.net, batch, batch_size=batch_size, kind=self._kind,
-            learning_rate=optimizer.param_groups[0]["lr"], optimizer=self._optimizer,
-            loss_over_batch=self._loss_over_batch,
+            optimizer=optimizer.optimizer, clip=self._optimizer.clip,
+            clip_by=self._optimizer.clip_by, loss_over_batch=self._loss_over_batch,
         )  # fmt: skip
         is_finite = torch.isfinite(losses)
         num_made = int(is_finite.cumprod(0).sum())

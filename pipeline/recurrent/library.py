@@ -19,6 +19,7 @@ import torch
 LIBRARY_NAME = "libsimple_rnn.so"
 CELLS = ("relu", "tanh", "lstm", "gru")  # in the order of enum nprnn_cell
 ISAS = ("portable", "avx2", "avx512")  # in the order of enum nprnn_isa
+OPTIMIZERS = ("sgd", "rmsprop", "adam")  # in the order of enum nprnn_optimizer
 SUFFIXES = {torch.float32: "f32", torch.float64: "f64"}
 _ERRORS = {1: "out of memory", 2: "the library refused its arguments"}
 
@@ -39,9 +40,11 @@ Pass = _struct(
 )
 BlockOfUpdates = _struct(
     "BlockOfUpdates",
-    "isa cell num_updates batch steps inputs hidden outputs is_classification is_mean clips_values",
-    doubles="learning_rate clip",
-    pointers="features targets weight_ih weight_hh bias weight_out bias_out losses gradient_norms",
+    "isa cell optimizer num_before num_updates batch steps inputs hidden outputs is_classification"
+    " is_mean clips_values",
+    doubles="learning_rate clip decay mean_decay epsilon",
+    pointers="features targets weight_ih weight_hh bias weight_out bias_out means squares losses"
+    " gradient_norms",
 )
 
 

@@ -1,9 +1,8 @@
-"""Blocks of consecutive SGD updates of a recurrent net as one call of the C++ library."""
+"""Blocks of consecutive updates of a recurrent net as one call of the C++ library."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,33 +11,8 @@ from torch import Tensor
 from pipeline.choices import check_choice
 from pipeline.recurrent import library
 from pipeline.recurrent.fused import check, check_float, num_sums
-from pipeline.recurrent.library import CELLS, ISAS, isa
-
-
-@dataclass(frozen=True)
-class NetWeights:
-    """The parameters of a recurrent net with a linear readout of its last state.
-
-    S is H for a simple net, 4H for an lstm.
-    """
-
-    weight_ih: Tensor  # (S, D)
-    weight_hh: Tensor  # (S, H)
-    bias: Tensor  # (S,)
-    weight_out: Tensor  # (C, H)
-    bias_out: Tensor  # (C,)
-
-    def __post_init__(self) -> None:
-        sums, outputs, dtype = len(self.bias), len(self.bias_out), self.bias.dtype
-        inputs, hidden = self.weight_ih.shape[-1], self.weight_hh.shape[-1]
-        check("weight_ih", self.weight_ih, (sums, inputs), dtype)
-        check("weight_hh", self.weight_hh, (sums, hidden), dtype)
-        check("bias", self.bias, (sums,), dtype)
-        check("weight_out", self.weight_out, (outputs, hidden), dtype)
-        check("bias_out", self.bias_out, (outputs,), dtype)
-        for name, tensor in vars(self).items():
-            if not tensor.is_contiguous():
-                raise ValueError(f"{name} is not contiguous, so it cannot be updated in place")
+from pipeline.recurrent.library import CELLS, ISAS, OPTIMIZERS, isa
+from pipeline.recurrent.updated import NetWeights, Optimizer
 
 
 class Updates(NamedTuple):
@@ -81,29 +55,38 @@ def _sizes(features: Tensor, weights: NetWeights) -> dict[str, int]:
     }
 
 
-def sgd_updates(
+def _point_at(weights: NetWeights | None) -> Tensor | None:
+    """The addresses of the five tensors, as the kernel reads them."""
+    if weights is None:
+        return None
+    return torch.tensor([tensor.data_ptr() for tensor in vars(weights).values()])
+
+
+def run_updates(
     features: Tensor,
     targets: Tensor,
     *,
     weights: NetWeights,
-    learning_rate: float,
+    optimizer: Optimizer,
     clip: float = math.inf,
     clip_by: Literal["norm", "value"] = "norm",
     loss: Literal["squared_error", "cross_entropy"] = "squared_error",
     reduction: Literal["sum", "mean"] = "sum",
     cell: Literal["relu", "tanh", "lstm"] = "relu",
 ) -> Updates:
-    """Losses of K consecutive updates by plain SGD, and their gradients' norms.
+    """Losses of K consecutive updates by `optimizer`, and their gradients' norms.
 
     features (K, b, T, D): update k reads the b sequences features[k]. targets (K, b, C) of the
-    same dtype for squared_error, (K, b) int64 for cross_entropy. The weights are **changed in
-    place**, as an optimizer's step does: afterwards they are what K rounds of forward, backward,
-    torch.nn.utils.clip_grad_norm_ (or _value_) and torch.optim.SGD would have left. At the first
-    loss that is infinite or NaN the block ends, with the weights as that loss saw them.
+    same dtype for squared_error, (K, b) int64 for cross_entropy. The weights and what the
+    optimizer keeps are **changed in place**, as a step does: afterwards they are what K rounds of
+    forward, backward, torch.nn.utils.clip_grad_norm_ (or _value_) and a step of torch.optim's
+    optimizer would have left. At the first loss that is infinite or NaN the block ends, with all of
+    them as that loss saw them.
     One thread; a block cannot be interrupted, so keep it under a second.
     """
     check_choice("cell", cell, ("relu", "tanh", "lstm"))
     _check_updates(features, targets, weights, cell=cell, loss=loss)
+    optimizer.check_fits(weights)
     check_choice("clip_by", clip_by, ("norm", "value"))
     check_choice("loss", loss, ("squared_error", "cross_entropy"))
     check_choice("reduction", reduction, ("sum", "mean"))
@@ -111,6 +94,7 @@ def sgd_updates(
         raise ValueError(f"clip is {clip}, but must be above 0 (inf: no clipping)")
     features, targets = features.contiguous(), targets.contiguous()
     updates = Updates(*torch.empty((2, len(features)), dtype=torch.float64))
+    means, squares = _point_at(optimizer.means), _point_at(optimizer.squares)
     struct = library.BlockOfUpdates(
         isa=ISAS.index(isa()),
         cell=CELLS.index(cell),
@@ -118,14 +102,22 @@ def sgd_updates(
         is_classification=loss == "cross_entropy",
         is_mean=reduction == "mean",
         clips_values=clip_by == "value",
-        learning_rate=learning_rate,
+        optimizer=OPTIMIZERS.index(optimizer.name),
+        num_before=optimizer.num_before,
+        learning_rate=optimizer.learning_rate,
         clip=clip,
+        decay=optimizer.decay,
+        mean_decay=optimizer.mean_decay,
+        epsilon=optimizer.epsilon,
         features=features.data_ptr(),
         targets=targets.data_ptr(),
+        means=None if means is None else means.data_ptr(),
+        squares=None if squares is None else squares.data_ptr(),
         **{name: tensor.data_ptr() for name, tensor in vars(weights).items()},
         **{name: tensor.data_ptr() for name, tensor in updates._asdict().items()},
     )
     library.call("updates", features.dtype, struct)
-    for tensor in vars(weights).values():
-        torch.autograd.graph.increment_version(tensor)
+    for changed in (weights, optimizer.means, optimizer.squares):
+        for tensor in vars(changed).values() if changed else ():
+            torch.autograd.graph.increment_version(tensor)
     return updates

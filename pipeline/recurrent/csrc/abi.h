@@ -12,6 +12,7 @@ extern "C" {
 
 enum nprnn_isa { NPRNN_PORTABLE = 0, NPRNN_AVX2 = 1, NPRNN_AVX512 = 2 };
 enum nprnn_cell { NPRNN_RELU = 0, NPRNN_TANH = 1, NPRNN_LSTM = 2, NPRNN_GRU = 3 };
+enum nprnn_optimizer { NPRNN_SGD = 0, NPRNN_RMSPROP = 1, NPRNN_ADAM = 2 };
 enum nprnn_error { NPRNN_OK = 0, NPRNN_NO_MEMORY = 1, NPRNN_BAD_ARGUMENT = 2 };
 
 // One forward or backward pass. Matrices are row-major and contiguous, in the shapes of
@@ -47,16 +48,22 @@ struct nprnn_pass {
 };
 
 // A block of consecutive updates: forward, linear readout of the last step, loss, backward, clip,
-// one step of plain SGD. The five parameters are changed in place.
+// one step of the optimizer. The five parameters are changed in place, and so is what the optimizer
+// keeps of each, in the parameter's shape.
 struct nprnn_updates {
     int64_t isa;
     int64_t cell;
+    int64_t optimizer;
+    int64_t num_before;  // steps that the optimizer has made: Adam's correction reads it
     int64_t num_updates, batch, steps, inputs, hidden, outputs;
     int64_t is_classification;  // cross entropy of int64 classes; otherwise squared error
     int64_t is_mean;            // loss averaged as torch averages it; otherwise summed
     int64_t clips_values;       // clip each value to +-clip; otherwise the global norm to clip
     double learning_rate;
     double clip;           // infinity: no clipping
+    double decay;          // of the running means of squared gradients
+    double mean_decay;     // of those of gradients: Adam alone
+    double epsilon;        // beside the root of the former
     const void* features;  // (K, b, T, D)
     const void* targets;   // (K, b, C) of the features' type, or (K, b) int64
     void* weight_ih;
@@ -64,6 +71,8 @@ struct nprnn_updates {
     void* bias;
     void* weight_out;  // (C, H)
     void* bias_out;    // (C)
+    void* const* means;    // of the five parameters above, in their order; null where not kept
+    void* const* squares;
     double* losses;    // (K): NaN where no update was made
     double* gradient_norms;  // (K): before clipping
 };

@@ -118,8 +118,8 @@ struct Kernels {
     void (*reduce)(const nprnn_pass&, const Gradients<T>* partials, int64_t count);
     // The loss of one update, with its gradients.
     double (*readout)(const nprnn_updates&, int64_t update, const Readout<T>&);
-    // Clips and takes one SGD step; gives the gradient's norm before clipping.
-    double (*step)(const nprnn_updates&, const Gradients<T>&, const Readout<T>&);
+    // Clips and takes one step of the optimizer; gives the gradient's norm before clipping.
+    double (*step)(const nprnn_updates&, int64_t update, const Gradients<T>&, const Readout<T>&);
 };
 
 // With few inputs a row of W_ih is shorter than a vector: its gradient is summed transposed.

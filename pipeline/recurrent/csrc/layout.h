@@ -39,14 +39,16 @@ constexpr Field kPassFields[] = {
     NPRNN_PASS(grad_bias),      NPRNN_PASS(grad_h0),        NPRNN_PASS(grad_c0),
 };
 constexpr Field kUpdatesFields[] = {
-    NPRNN_UPDATES(isa),         NPRNN_UPDATES(cell),              NPRNN_UPDATES(num_updates),
-    NPRNN_UPDATES(batch),       NPRNN_UPDATES(steps),             NPRNN_UPDATES(inputs),
-    NPRNN_UPDATES(hidden),      NPRNN_UPDATES(outputs),           NPRNN_UPDATES(is_classification),
-    NPRNN_UPDATES(is_mean),     NPRNN_UPDATES(clips_values),      NPRNN_UPDATES(learning_rate),
-    NPRNN_UPDATES(clip),        NPRNN_UPDATES(features),          NPRNN_UPDATES(targets),
-    NPRNN_UPDATES(weight_ih),   NPRNN_UPDATES(weight_hh),         NPRNN_UPDATES(bias),
-    NPRNN_UPDATES(weight_out),  NPRNN_UPDATES(bias_out),          NPRNN_UPDATES(losses),
-    NPRNN_UPDATES(gradient_norms),
+    NPRNN_UPDATES(isa),         NPRNN_UPDATES(cell),           NPRNN_UPDATES(optimizer),
+    NPRNN_UPDATES(num_before),  NPRNN_UPDATES(num_updates),    NPRNN_UPDATES(batch),
+    NPRNN_UPDATES(steps),       NPRNN_UPDATES(inputs),         NPRNN_UPDATES(hidden),
+    NPRNN_UPDATES(outputs),     NPRNN_UPDATES(is_classification),
+    NPRNN_UPDATES(is_mean),     NPRNN_UPDATES(clips_values),   NPRNN_UPDATES(learning_rate),
+    NPRNN_UPDATES(clip),        NPRNN_UPDATES(decay),          NPRNN_UPDATES(mean_decay),
+    NPRNN_UPDATES(epsilon),     NPRNN_UPDATES(features),       NPRNN_UPDATES(targets),
+    NPRNN_UPDATES(weight_ih),   NPRNN_UPDATES(weight_hh),      NPRNN_UPDATES(bias),
+    NPRNN_UPDATES(weight_out),  NPRNN_UPDATES(bias_out),       NPRNN_UPDATES(means),
+    NPRNN_UPDATES(squares),     NPRNN_UPDATES(losses),         NPRNN_UPDATES(gradient_norms),
 };
 
 // Every field has 8 bytes, so a field that is not listed above, or elsewhere, does not compile.

@@ -254,7 +254,7 @@ int64_t run_updates(const nprnn_updates& all) {
         for (const Block<T>& block : plan.blocks) {
             kernels.backward(pass, packed, block, scratch, sums);
         }
-        all.gradient_norms[k] = kernels.step(all, sums, read);
+        all.gradient_norms[k] = kernels.step(all, k, sums, read);
     }
     return NPRNN_OK;
 }

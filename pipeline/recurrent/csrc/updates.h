@@ -1,8 +1,9 @@
-// What a training update needs beside the recurrent net: readout, loss, clipping, SGD.
+// What a training update needs beside the recurrent net: readout, loss, clipping.
 #pragma once
 
 #include "kernels.h"
 #include "multiply.h"
+#include "optimizers.h"
 
 namespace nprnn {
 namespace NPRNN_ISA {
@@ -84,14 +85,6 @@ double readout(const nprnn_updates& all, int64_t update, const Readout<T>& read)
     return loss;
 }
 
-// A parameter and its gradient, which may have padded rows or be transposed.
-template <typename T>
-struct Parameter {
-    T* value;  // rows x columns
-    const T* grad;
-    int64_t rows, columns, row_stride, column_stride;
-};
-
 template <typename T>
 double sum_of_squares(const Parameter<T>& p) {
     double sum = 0;
@@ -109,51 +102,49 @@ double sum_of_squares(const Parameter<T>& p) {
     return sum;
 }
 
+// The five parameters in the order of abi.h's `means`.
 template <typename T>
-T clamped(T value, T limit) {
-    value = value > limit ? limit : value;
-    return value < -limit ? -limit : value;
-}
+struct Parameters {
+    Parameter<T> all[5];
 
-// value -= rate * clamp(grad, +-limit)
-template <typename T>
-void descend(const Parameter<T>& p, T rate, T limit) {
-    for (int64_t i = 0; i < p.rows; ++i) {
-        T* value = p.value + i * p.columns;
-        const T* grad = p.grad + i * p.row_stride;
-        if (p.column_stride == 1) {
-#pragma omp simd
-            for (int64_t j = 0; j < p.columns; ++j) value[j] -= rate * clamped(grad[j], limit);
-        } else {
-            for (int64_t j = 0; j < p.columns; ++j) {
-                value[j] -= rate * clamped(grad[j * p.column_stride], limit);
-            }
+    Parameters(const nprnn_updates& of, const Gradients<T>& grads, const Readout<T>& read) {
+        const int64_t h = of.hidden, d = of.inputs, num_outputs = of.outputs;
+        const int64_t s = num_sums(of.cell, h), sums_stride = sums_length<T>(of.cell, h);
+        const bool few = inputs_are_few<T>(d);
+        all[0] = {static_cast<T*>(of.weight_ih), nullptr, nullptr, grads.weight_ih, s, d,
+                  few ? 1 : padded<T>(d), few ? sums_stride : 1};
+        all[1] = {static_cast<T*>(of.weight_hh), nullptr, nullptr, grads.weight_hh, s, h,
+                  padded<T>(h), 1};
+        all[2] = {static_cast<T*>(of.bias), nullptr, nullptr, grads.bias, 1, s, s, 1};
+        all[3] = {static_cast<T*>(of.weight_out), nullptr, nullptr, read.grad_weight, num_outputs,
+                  h, h, 1};
+        all[4] = {static_cast<T*>(of.bias_out), nullptr, nullptr, read.grad_bias, 1, num_outputs,
+                  num_outputs, 1};
+        for (int i = 0; i < 5; ++i) {
+            if (of.means) all[i].mean = static_cast<T*>(of.means[i]);
+            if (of.squares) all[i].square = static_cast<T*>(of.squares[i]);
         }
     }
-}
+};
 
-// Clipping as torch.nn.utils.clip_grad_norm_ and clip_grad_value_ do it.
+// Clipping as torch.nn.utils.clip_grad_norm_ and clip_grad_value_ do it, then a step.
 template <typename T>
-double step(const nprnn_updates& all, const Gradients<T>& grads, const Readout<T>& read) {
-    const int64_t h = all.hidden, d = all.inputs, num_outputs = all.outputs;
-    const int64_t s = num_sums(all.cell, h), sums_stride = sums_length<T>(all.cell, h);
-    const bool few = inputs_are_few<T>(d);
-    const Parameter<T> parameters[] = {
-        {static_cast<T*>(all.weight_ih), grads.weight_ih, s, d, few ? 1 : padded<T>(d),
-         few ? sums_stride : 1},
-        {static_cast<T*>(all.weight_hh), grads.weight_hh, s, h, padded<T>(h), 1},
-        {static_cast<T*>(all.bias), grads.bias, 1, s, s, 1},
-        {static_cast<T*>(all.weight_out), read.grad_weight, num_outputs, h, h, 1},
-        {static_cast<T*>(all.bias_out), read.grad_bias, 1, num_outputs, num_outputs, 1},
-    };
+double step(const nprnn_updates& all, int64_t update, const Gradients<T>& grads,
+            const Readout<T>& read) {
+    const Parameters<T> parameters(all, grads, read);
     double squares = 0;
-    for (const Parameter<T>& p : parameters) squares += sum_of_squares(p);
+    for (const Parameter<T>& p : parameters.all) squares += sum_of_squares(p);
     const double norm = __builtin_sqrt(squares);
     const double shrink = all.clip / (norm + 1e-6);
-    const double factor = all.clips_values || shrink > 1 ? 1 : shrink;
     const double limit = all.clips_values ? all.clip : __builtin_inf();
-    for (const Parameter<T>& p : parameters) {
-        descend(p, static_cast<T>(all.learning_rate * factor), static_cast<T>(limit));
+    const StepSizes sizes = {all.clips_values || shrink > 1 ? 1 : shrink,
+                             all.learning_rate,
+                             all.decay,
+                             all.mean_decay,
+                             all.epsilon,
+                             static_cast<double>(all.num_before + update + 1)};
+    for (const Parameter<T>& p : parameters.all) {
+        step_by(all.optimizer, sizes, p, static_cast<T>(limit));
     }
     return norm;
 }
