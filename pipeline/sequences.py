@@ -38,6 +38,11 @@ class SequenceBatch:
         assert len(self.targets) == batch
         assert 1 <= int(self.lengths.min()) <= int(self.lengths.max()) <= steps
 
+    @property
+    def num_sequences(self) -> int:
+        """B."""
+        return len(self.targets)
+
     def pin_memory(self) -> SequenceBatch:
         """The same batch in page-locked memory; the loader calls it before a copy to a GPU."""
         return self._map(Tensor.pin_memory)
@@ -51,6 +56,24 @@ class SequenceBatch:
             change(self.features), change(self.lengths), change(self.targets),
             change(self.indices), self.is_cut,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SequenceBlock:
+    """Consecutive batches of equally many sequences, each padded to a length of its own."""
+
+    batches: tuple[SequenceBatch, ...]
+
+    @property
+    def num_sequences(self) -> int:
+        """The number of sequences in all batches."""
+        return sum(batch.num_sequences for batch in self.batches)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> SequenceBlock:
+        """The same block on `device`; Lightning calls it."""
+        return SequenceBlock(
+            tuple(batch.to(device, non_blocking=non_blocking) for batch in self.batches)
+        )
 
 
 class SequenceSet(Protocol):
@@ -192,6 +215,19 @@ def is_cut(sequences: SequenceSet) -> bool:
     return bool(getattr(sequences, "is_cut", False))
 
 
+@dataclass(frozen=True)
+class _InBatches:
+    """Reads, of the indices of a block, one batch after another: each is padded for itself."""
+
+    sequences: SequenceSet
+    batch_size: int
+
+    def __getitem__(self, indices: Sequence[int]) -> SequenceBlock:
+        starts = range(0, len(indices), self.batch_size)
+        parts = (indices[start : start + self.batch_size] for start in starts)
+        return SequenceBlock(tuple(self.sequences[part] for part in parts))
+
+
 def make_loader(
     sequences: SequenceSet,
     batch_size: int,
@@ -206,6 +242,8 @@ def make_loader(
     `share` and `batches_per_block` as in LengthGroupedBatches. Cuts of one long text come in their
     order: with a seed in as many streams as a batch is large, without one in one, so that nothing
     depends on the batch size. Without loading processes a thread reads one batch ahead.
+    With `batches_per_block` above 1 it is a loader of SequenceBlocks where lengths differ; where
+    they do not, a block comes as one SequenceBatch.
     """
     kind: type[DataLoader[SequenceBatch]] = DataLoader if num_workers else _ReadingAhead
     sampler: Sampler[list[int]] = (
@@ -216,8 +254,9 @@ def make_loader(
             batches_per_block=batches_per_block,
         )
     )  # fmt: skip
+    is_padded = bool((sequences.lengths != sequences.lengths[0]).any())
     return kind(
-        sequences,  # type: ignore[arg-type]
+        _InBatches(sequences, batch_size) if batches_per_block > 1 and is_padded else sequences,  # type: ignore[arg-type]
         sampler=sampler,
         batch_size=None,  # the sampler gives whole batches
         num_workers=num_workers,

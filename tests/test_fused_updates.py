@@ -98,7 +98,9 @@ def find_differences(
     return {name: count for name, (count, most) in counts.items() if not count < most}
 
 
-def outputs_of(parameters: list[torch.nn.Parameter], sequences: Tensor, kind: str) -> Tensor:
+def outputs_of(
+    parameters: list[torch.nn.Parameter], sequences: Tensor, kind: str, lengths: Tensor
+) -> Tensor:
     weight_ih, weight_hh, bias, weight_out, bias_out = parameters
     net: torch.nn.RNNBase = torch.nn.LSTM(sequences.shape[-1], HIDDEN, batch_first=True)
     if kind != "lstm":
@@ -109,18 +111,26 @@ def outputs_of(parameters: list[torch.nn.Parameter], sequences: Tensor, kind: st
         "bias_ih_l0": bias,
         "bias_hh_l0": torch.zeros_like(bias),
     }
-    last = torch.func.functional_call(net.double(), weights, (sequences,))[0][:, -1]
+    states = torch.func.functional_call(net.double(), weights, (sequences,))[0]
+    last = states[torch.arange(len(states)), lengths - 1]
     return torch.as_tensor(last @ weight_out.T + bias_out)
 
 
 def update_one_at_a_time(
-    features: Tensor, targets: Tensor, weights: NetWeights, **choices: Any
+    features: Tensor | list[Tensor],
+    targets: Tensor,
+    weights: NetWeights,
+    *,
+    lengths: Tensor | None = None,
+    **choices: Any,
 ) -> Expected:
     parameters = [torch.nn.Parameter(tensor.clone()) for tensor in vars(weights).values()]
     optimizer = OPTIMIZERS[choices["optimizer"]](parameters, lr=choices["learning_rate"])
     losses, gradient_norms = [], []
-    for sequences, target in zip(features, targets, strict=True):
-        outputs = outputs_of(parameters, sequences, choices["cell"])
+    if lengths is None:
+        lengths = torch.full(targets.shape[:2], features[0].shape[1])
+    for sequences, target, ends in zip(features, targets, lengths, strict=True):
+        outputs = outputs_of(parameters, sequences, choices["cell"], ends)
         loss_of = F.cross_entropy if choices["loss"] == "cross_entropy" else F.mse_loss
         loss = loss_of(outputs, target, reduction=choices["reduction"])
         optimizer.zero_grad()
@@ -168,22 +178,32 @@ def make_optimizer(weights: NetWeights, name: Any, rate: float) -> Optimizer:
 
 
 def update_in_blocks(
-    features: Tensor, targets: Tensor, *, dtype: torch.dtype, **choices: Any
+    features: Tensor | list[Tensor],
+    targets: Tensor,
+    *,
+    dtype: torch.dtype,
+    lengths: Tensor | None = None,
+    **choices: Any,
 ) -> tuple[dict[str, Tensor], updates.Updates]:
     """The weights and the reports of the kernel, which makes two blocks of the updates."""
-    before = make_weights(features.shape[-1], 4, torch.float64, cell=choices["cell"])
+    before = make_weights(features[0].shape[-1], 4, torch.float64, cell=choices["cell"])
     weights = NetWeights(*(tensor.to(dtype, copy=True) for tensor in vars(before).values()))
-    features = features.to(dtype)
+    if isinstance(features, Tensor):
+        features = features.to(dtype)
+    else:
+        features = [each.to(dtype) for each in features]
     targets = targets.to(dtype) if targets.is_floating_point() else targets
     rate = choices.pop("learning_rate")
     optimizer = make_optimizer(weights, choices.pop("optimizer"), rate)
     first = updates.run_updates(
-        features[:2], targets[:2], weights=weights, optimizer=optimizer, **choices
-    )
+        features[:2], targets[:2], weights=weights, optimizer=optimizer,
+        lengths=None if lengths is None else lengths[:2], **choices,
+    )  # fmt: skip
     optimizer = replace(optimizer, num_before=2)
     second = updates.run_updates(
-        features[2:], targets[2:], weights=weights, optimizer=optimizer, **choices
-    )
+        features[2:], targets[2:], weights=weights, optimizer=optimizer,
+        lengths=None if lengths is None else lengths[2:], **choices,
+    )  # fmt: skip
     found = dict(vars(weights))
     for kept in ("squares", "means"):
         if (beside := getattr(optimizer, kept)) is not None:
@@ -202,6 +222,30 @@ def test_blocks_of_updates_leave_the_weights_of_one_at_a_time(
     before = make_weights(inputs, 4, torch.float64, cell=choices["cell"])
     expected = update_one_at_a_time(*block, before, **choices)
     found = update_in_blocks(*block, dtype=dtype, **choices)
+    most = MOST_OF_WEIGHTS[choices["optimizer"]]
+    assert find_differences(*found, expected, most=most) == {}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("batch", [1, 21])
+@pytest.mark.parametrize(
+    "choices", [CHOICES[1], *CHOICES[4:6]], ids=lambda c: "-".join(map(str, c.values()))
+)
+def test_blocks_of_different_lengths_leave_the_weights_of_one_update_at_a_time(
+    isa: str, dtype: torch.dtype, batch: int, choices: dict[str, Any]
+) -> None:
+    whole, targets = make_block(choices["loss"], batch=batch, inputs=5)
+    steps = (9, 15, 2, 1, 12, 7)
+    features = [sequences[:, :num] for sequences, num in zip(whole, steps, strict=True)]
+    generator = torch.Generator().manual_seed(3)
+    lengths = torch.stack([
+        torch.randint(1, sequences.shape[1] + 1, (batch,), generator=generator)
+        for sequences in features
+    ])  # fmt: skip
+    choices = choices | {"learning_rate": RATES[choices["optimizer"]]}
+    before = make_weights(5, 4, torch.float64, cell=choices["cell"])
+    expected = update_one_at_a_time(features, targets, before, lengths=lengths, **choices)
+    found = update_in_blocks(features, targets, dtype=dtype, lengths=lengths, **choices)
     most = MOST_OF_WEIGHTS[choices["optimizer"]]
     assert find_differences(*found, expected, most=most) == {}
 
@@ -276,6 +320,12 @@ def test_updates_that_do_not_fit_are_refused(isa: str) -> None:
         updates.run_updates(features, torch.tensor([[3]]), loss="cross_entropy", **choices)
     with pytest.raises(ValueError, match="weight_ih is for 2 inputs, not 5"):
         updates.run_updates(torch.rand(1, 1, 2, 5), torch.ones(1, 1, 3), **choices)
+    with pytest.raises(ValueError, match=r"lengths are in \[3, 3\], but must be in \[1, the steps"):
+        lengths = torch.tensor([[3]])
+        updates.run_updates(features, torch.ones(1, 1, 3), lengths=lengths, **choices)
+    with pytest.raises(ValueError, match=r"features is \(1, 2, 3\) .* but \(1, 2, 2\)"):
+        two = [torch.rand(1, 2, 2), torch.rand(1, 2, 3)]
+        updates.run_updates(two, torch.ones(2, 1, 3), **choices)
     with pytest.raises(ValueError, match="clip is 0"):
         updates.run_updates(features, torch.ones(1, 1, 3), clip=0, **choices)
     with pytest.raises(

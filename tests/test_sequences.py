@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.sequences import (
     LengthGroupedBatches,
     SequenceBatch,
+    SequenceBlock,
     make_loader,
     pad_sequences,
 )
@@ -103,7 +104,8 @@ class Counted:
             raise ValueError("clip 13 is damaged")
         self.num_read += 1
         places = torch.tensor(indices)
-        return SequenceBatch(places[:, None, None].float(), self.lengths[places], places, places)
+        features = places[:, None, None].float().expand(-1, int(self.lengths.max()), 1)
+        return SequenceBatch(features, self.lengths[places], places, places)
 
 
 def test_reading_ahead_gives_every_batch_once_in_order_and_reads_one_more_at_most() -> None:
@@ -114,6 +116,17 @@ def test_reading_ahead_gives_every_batch_once_in_order_and_reads_one_more_at_mos
     sequences.num_read = 0
     next(iter(loader))
     assert sequences.num_read <= 2
+
+
+def test_a_block_of_different_lengths_holds_the_batches_of_the_loader_without_blocks() -> None:
+    sequences = Counted(11)
+    sequences.lengths = torch.arange(1, 12)
+    single = make_loader(sequences, 2, seed=0)
+    blocks = make_loader(sequences, 2, seed=0, batches_per_block=3)
+    found = [block.batches for block in blocks if isinstance(block, SequenceBlock)]
+    assert [len(batches) for batches in found] == [3, 2, 1]  # the last one is not full
+    places = [batch.indices.tolist() for batches in found for batch in batches]
+    assert places == [batch.indices.tolist() for batch in single]
 
 
 def test_an_error_while_reading_ahead_comes_out_at_its_batch() -> None:

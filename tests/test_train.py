@@ -366,6 +366,26 @@ def test_a_training_goes_on_in_blocks_or_without_them_after_a_kill(
 
 
 @pytest.mark.skipif(not fused.is_available(), reason="the kernel is not built here")
+def test_clips_of_different_lengths_train_in_blocks_as_one_update_at_a_time(
+    tmp_path: Path, data: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = [*data, "model.dropout=0", "trainer.batch_size=5"]
+    one, blocks = (
+        train_run(
+            compose_config([*overrides, f"trainer.updates_per_step={num}", f"out={tmp_path / num}"])
+        )
+        for num in ("1", "3")
+    )
+    assert "3 consecutive updates at a time" in capsys.readouterr().out
+    for name, tensor in load_file(one / "weights.safetensors").items():
+        # float32 sums in another order
+        found = load_file(blocks / "weights.safetensors")[name]
+        torch.testing.assert_close(found, tensor, rtol=1e-4, atol=1e-5)
+    for by_one, by_block in zip(read_log(one), read_log(blocks), strict=True):
+        assert float(by_block["train_loss"]) == pytest.approx(float(by_one["train_loss"]), rel=1e-4)
+
+
+@pytest.mark.skipif(not fused.is_available(), reason="the kernel is not built here")
 def test_blocks_asked_for_where_they_cannot_be_made_are_refused(data: list[str]) -> None:
     with pytest.raises(ValueError, match="dropout is not 0"):
         train_run(compose_config([*data, "trainer.updates_per_step=8"]))

@@ -6,7 +6,7 @@ costs ten times the update. A block makes the very same updates, one after anoth
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,13 +15,14 @@ from pipeline.recurrent import fused, updates
 from pipeline.recurrent.classifier import SequenceNet
 from pipeline.recurrent.updated import NetWeights
 from pipeline.runs import BatchSpec
-from pipeline.sequences import SequenceBatch, SequenceSet
+from pipeline.sequences import SequenceBatch, SequenceBlock, SequenceSet
 from pipeline.tasks import CLASSIFICATION
 from train.optimizers import count_steps, share_state
 from train.specs import ComputeSpec
 
 # Sequences in a block: enough that what is paid once a block does not count.
 _SEQUENCES_PER_BLOCK = 512
+_MOST_BYTES = 64 << 20  # of a block's features
 _CELLS = ("simple", "lstm")
 _PARAMETERS = {
     "weight_ih": "recurrent.weight_ih_l0",
@@ -45,7 +46,7 @@ def choose_updates_per_step(
     """
     reason = find_obstacle(compute, batch, net=net, sequences=sequences)
     if compute.updates_per_step == "auto":
-        return 1 if reason else max(1, _SEQUENCES_PER_BLOCK // batch.batch_size)
+        return 1 if reason else _count_updates(batch.batch_size, net=net, sequences=sequences)
     asked = int(compute.updates_per_step)
     if asked > 1 and reason:
         raise ValueError(
@@ -53,6 +54,14 @@ def choose_updates_per_step(
             f"Pass trainer.updates_per_step=1, or auto."
         )
     return asked
+
+
+def _count_updates(batch_size: int, *, net: SequenceNet, sequences: SequenceSet) -> int:
+    """As many updates as a block has room for, at least 1."""
+    steps = float(sequences.lengths.double().mean())
+    bytes_of_batch = batch_size * steps * net.spec.input_size * net.readout_weight.element_size()
+    most = min(_SEQUENCES_PER_BLOCK / batch_size, _MOST_BYTES / bytes_of_batch)
+    return max(1, int(most))
 
 
 def find_obstacle(
@@ -73,7 +82,6 @@ def find_obstacle(
         "dropout is not 0": spec.dropped_share > 0,
         "h0 is learned": spec.h0 != "zero",
         "features are token numbers": spec.reads_tokens,
-        "sequences differ in length": bool((sequences.lengths != sequences.lengths[0]).any()),
         "training runs on a GPU": compute.found_accelerator != "cpu",
         "training runs on several devices": compute.num_processes > 1,
         f"precision is {batch.precision}": batch.precision not in ("32-true", 32, "32"),
@@ -82,9 +90,35 @@ def find_obstacle(
     return next((reason for reason, holds in obstacles.items() if holds), "")
 
 
+class _Batches(NamedTuple):
+    """What K updates on b sequences each read: lengths (K, b), None where all have all steps."""
+
+    features: Tensor | list[Tensor]  # (K, b, T, D), or K of (b, T_k, D)
+    targets: Tensor  # (K, b, ...)
+    lengths: Tensor | None
+
+
+def _list_batches(
+    block: SequenceBatch | SequenceBlock, batch_size: int, *, dtype: torch.dtype
+) -> _Batches:
+    if isinstance(block, SequenceBlock):
+        return _Batches(
+            [batch.features.to(dtype) for batch in block.batches],
+            torch.stack([batch.targets for batch in block.batches]),
+            torch.stack([batch.lengths for batch in block.batches]),
+        )
+    num = block.num_sequences
+    size = batch_size if num % batch_size == 0 else num
+    features, targets = (
+        tensor.view(num // size, size, *tensor.shape[1:])
+        for tensor in (block.features.to(dtype), block.targets)
+    )
+    return _Batches(features, targets, None)
+
+
 def make_updates(
     net: SequenceNet,
-    batch: SequenceBatch,
+    block: SequenceBatch | SequenceBlock,
     *,
     batch_size: int,
     kind: str,
@@ -93,17 +127,17 @@ def make_updates(
     clip_by: Literal["norm", "value"] | None,
     loss_over_batch: Literal["mean", "sum"],
 ) -> tuple[Tensor, Tensor]:
-    """Losses and gradient norms (K,) of the updates on the K batches in `batch`, one after another.
+    """Losses and gradient norms (K,) of the updates on the K batches in `block`, one after another.
 
     The net's weights and the optimizer's state are changed in place: that is what an update is.
     """
-    num, steps, width = batch.features.shape
-    size = batch_size if num % batch_size == 0 else num
+    batches = _list_batches(block, batch_size, dtype=net.readout_weight.dtype)
     named = dict(net.named_parameters())
     parameters = {name: named[of_net] for name, of_net in _PARAMETERS.items()}
     made = updates.run_updates(
-        batch.features.to(net.readout_weight.dtype).view(num // size, size, steps, width),
-        batch.targets.view(num // size, size, *batch.targets.shape[1:]),
+        batches.features,
+        batches.targets,
+        lengths=batches.lengths,
         weights=NetWeights(**{name: p.detach() for name, p in parameters.items()}),
         optimizer=share_state(optimizer, parameters),
         clip=float("inf") if clip is None else clip,
@@ -113,5 +147,5 @@ def make_updates(
         cell="lstm" if net.spec.kind.cell == "lstm" else net.spec.kind.nonlinearity,
     )  # fmt: skip
     count_steps(optimizer, int(made.losses.isfinite().sum()))
-    losses = made.losses / (size if loss_over_batch == "sum" else 1)
+    losses = made.losses / (batches.targets.shape[1] if loss_over_batch == "sum" else 1)
     return losses, made.gradient_norms

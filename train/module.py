@@ -17,7 +17,7 @@ from pipeline.recurrent.classifier import SequenceNet, build_net
 from pipeline.recurrent.spec import NetSpec
 from pipeline.recurrent.token_loss import sum_losses
 from pipeline.runs import OptimizerSpec, ScheduleSpec
-from pipeline.sequences import SequenceBatch
+from pipeline.sequences import SequenceBatch, SequenceBlock
 from pipeline.tasks import CLASSIFICATION, LANGUAGE, NOT_SCORED
 from train.blocks import make_updates
 from train.optimizers import make_optimizer, make_scheduler
@@ -87,7 +87,7 @@ class SequenceModule(pl.LightningModule):
         # Vanishing gradients become subnormal numbers, which are slow on a CPU.
         torch.set_flush_denormal(True)
 
-    def on_train_batch_start(self, batch: SequenceBatch, batch_index: int) -> None:
+    def on_train_batch_start(self, batch: SequenceBatch | SequenceBlock, batch_index: int) -> None:
         # Dropout then depends on the epoch and the rank alone, so that a resumed training repeats
         # it. Not when the epoch starts: making the loader's iterator draws a number first, but
         # only sometimes.
@@ -96,10 +96,13 @@ class SequenceModule(pl.LightningModule):
             of_rank = self.global_rank * _SEEDS_OF_A_RANK
             torch.manual_seed(of_rank + self._seed * 1_000_003 + self.current_epoch)
 
-    def training_step(self, batch: SequenceBatch, batch_index: int) -> Tensor | None:
+    def training_step(
+        self, batch: SequenceBatch | SequenceBlock, batch_index: int
+    ) -> Tensor | None:
         if self._block_batch_size is not None:
             self._make_block(batch, self._block_batch_size)
             return None
+        assert isinstance(batch, SequenceBatch)
         if self._kind == LANGUAGE:
             return self._learn_language(batch)
         losses = self._losses(*self._answer(batch))
@@ -145,10 +148,10 @@ class SequenceModule(pl.LightningModule):
         of_all, num_of_all = self.trainer.strategy.reduce(own, reduce_op="sum")
         return of_all.to(total.dtype), int(num_of_all)
 
-    def _make_block(self, batch: SequenceBatch, batch_size: int) -> None:
+    def _make_block(self, block: SequenceBatch | SequenceBlock, batch_size: int) -> None:
         optimizer: Any = self.optimizers()
         losses, norms = make_updates(
-            self.net, batch, batch_size=batch_size, kind=self._kind,
+            self.net, block, batch_size=batch_size, kind=self._kind,
             optimizer=optimizer.optimizer, clip=self._optimizer.clip,
             clip_by=self._optimizer.clip_by, loss_over_batch=self._loss_over_batch,
         )  # fmt: skip
@@ -160,7 +163,7 @@ class SequenceModule(pl.LightningModule):
         if num_made < len(losses):
             raise DivergedError(self._describe_divergence(float(losses[num_made])))
         mean = losses.mean()
-        self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=len(batch.targets))
+        self.log("train_loss", mean, on_step=False, on_epoch=True, batch_size=block.num_sequences)
         optimizer.step()  # there are no gradients: it only counts, so that Lightning sees progress
 
     def on_train_epoch_end(self) -> None:

@@ -143,11 +143,13 @@ def _run_pass(
     library.call(name, cast(Tensor, pointers["states"]).dtype, struct)
 
 
-def _checked_lengths(lengths: Tensor, batch: int, steps: int) -> Tensor:
-    check("lengths", lengths, (batch,), torch.int64)
-    shortest, longest = (int(bound) for bound in lengths.aminmax())
-    if shortest < 1 or longest > steps:
-        raise ValueError(f"lengths are in [{shortest}, {longest}], but must be in [1, {steps}]")
+def check_lengths(lengths: Tensor, shape: tuple[int, ...], steps: int | Tensor) -> Tensor:
+    """The lengths in one piece; ValueError unless all are in [1, steps]."""
+    check("lengths", lengths, shape, torch.int64)
+    if bool(((lengths < 1) | (lengths > steps)).any()):
+        shortest, longest = (int(bound) for bound in lengths.aminmax())
+        most = steps if isinstance(steps, int) else "the steps of their batch"
+        raise ValueError(f"lengths are in [{shortest}, {longest}], but must be in [1, {most}]")
     return lengths.contiguous()
 
 
@@ -263,7 +265,7 @@ def _run_cell(
         if start is not None:
             check(name, start, (hidden,) if given[0].ndim == 1 else (batch, hidden), dtype)
     if lengths is not None:
-        lengths = _checked_lengths(lengths, batch, steps)
+        lengths = check_lengths(lengths, (batch,), steps)
     own = (start if start is None else start.contiguous() for start in starts)
     tensors = (features.contiguous(), lengths, *(w.contiguous() for w in weights), *own)
     return cast("tuple[Tensor, Tensor | None]", _Recurrence.apply(*tensors, cell, readout == "all"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pipeline.choices import check_choice
 from pipeline.recurrent import library
-from pipeline.recurrent.fused import check, check_float, num_sums
+from pipeline.recurrent.fused import check, check_float, check_lengths, num_sums
 from pipeline.recurrent.library import CELLS, ISAS, OPTIMIZERS, isa
 from pipeline.recurrent.updated import NetWeights, Optimizer
 
@@ -22,37 +23,118 @@ class Updates(NamedTuple):
     gradient_norms: Tensor  # before clipping
 
 
-def _check_updates(
-    features: Tensor, targets: Tensor, weights: NetWeights, *, cell: str, loss: str
-) -> None:
-    check_float(features, 4)
-    num_updates, batch, _, inputs = features.shape
-    outputs = len(weights.bias_out)
-    check("features", features, tuple(features.shape), weights.bias.dtype)
-    if weights.weight_ih.shape[1] != inputs:
-        raise ValueError(f"weight_ih is for {weights.weight_ih.shape[1]} inputs, not {inputs}")
+class _Batches(NamedTuple):
+    """The features of K updates, in the memory of `held`."""
+
+    held: Sequence[Tensor]
+    addresses: Tensor  # (K,) int64
+    steps: Tensor  # (K,) int64
+    batch: int
+    inputs: int
+
+
+def _find_batches(features: Tensor | Sequence[Tensor], dtype: torch.dtype) -> _Batches:
+    """The batches of (K, b, T, D), or of K tensors (b, T_k, D)."""
+    if isinstance(features, Tensor):
+        check_float(features, 4)
+        check("features", features, tuple(features.shape), dtype)
+        whole = features.contiguous()
+        num, batch, steps, inputs = whole.shape
+        num_bytes = batch * steps * inputs * whole.element_size()
+        addresses = whole.data_ptr() + num_bytes * torch.arange(num)
+        return _Batches([whole], addresses, torch.full((num,), steps), batch, inputs)
+    held = [each.contiguous() for each in features]
+    for each in held:
+        check_float(each, 3)
+        check("features", each, (len(held[0]), each.shape[1], held[0].shape[2]), dtype)
+    addresses = torch.tensor([each.data_ptr() for each in held])
+    steps_of = torch.tensor([each.shape[1] for each in held])
+    return _Batches(held, addresses, steps_of, len(held[0]), held[0].shape[2])
+
+
+def _check_targets(targets: Tensor, sizes: tuple[int, int, int], dtype: torch.dtype) -> None:
+    """Raise ValueError unless they are K x b classes, or K x b x C numbers where dtype is one."""
+    num_updates, batch, outputs = sizes
+    if dtype != torch.int64:
+        return check("targets", targets, sizes, dtype)
+    check("targets", targets, (num_updates, batch), torch.int64)
+    smallest, largest = (int(bound) for bound in targets.aminmax())
+    if smallest < 0 or largest >= outputs:
+        raise ValueError(f"targets are in [{smallest}, {largest}], not in [0, {outputs})")
+    return None
+
+
+def _check_weights(weights: NetWeights, batches: _Batches, cell: str) -> None:
+    if weights.weight_ih.shape[1] != batches.inputs:
+        raise ValueError(
+            f"weight_ih is for {weights.weight_ih.shape[1]} inputs, not {batches.inputs}"
+        )
     sums, hidden = weights.weight_hh.shape
     if sums != num_sums(cell, hidden):
         raise ValueError(f"weight_hh is {(sums, hidden)}, which is not that of cell {cell}")
-    if loss == "cross_entropy":
-        check("targets", targets, (num_updates, batch), torch.int64)
-        smallest, largest = (int(bound) for bound in targets.aminmax())
-        if smallest < 0 or largest >= outputs:
-            raise ValueError(f"targets are in [{smallest}, {largest}], not in [0, {outputs})")
-    else:
-        check("targets", targets, (num_updates, batch, outputs), features.dtype)
 
 
-def _sizes(features: Tensor, weights: NetWeights) -> dict[str, int]:
-    num_updates, batch, steps, inputs = features.shape
-    return {
-        "num_updates": num_updates,
-        "batch": batch,
-        "steps": steps,
-        "inputs": inputs,
-        "hidden": weights.weight_hh.shape[1],
-        "outputs": len(weights.bias_out),
-    }
+def _check_choices(cell: str, clip: float, clip_by: str, loss: str, reduction: str) -> None:
+    check_choice("cell", cell, ("relu", "tanh", "lstm"))
+    check_choice("clip_by", clip_by, ("norm", "value"))
+    check_choice("loss", loss, ("squared_error", "cross_entropy"))
+    check_choice("reduction", reduction, ("sum", "mean"))
+    if not clip > 0:
+        raise ValueError(f"clip is {clip}, but must be above 0 (inf: no clipping)")
+
+
+def run_updates(
+    features: Tensor | Sequence[Tensor],
+    targets: Tensor,
+    *,
+    weights: NetWeights,
+    optimizer: Optimizer,
+    lengths: Tensor | None = None,
+    clip: float = math.inf,
+    clip_by: Literal["norm", "value"] = "norm",
+    loss: Literal["squared_error", "cross_entropy"] = "squared_error",
+    reduction: Literal["sum", "mean"] = "sum",
+    cell: Literal["relu", "tanh", "lstm"] = "relu",
+) -> Updates:
+    """Losses of K consecutive updates by `optimizer`, and their gradients' norms.
+
+    features (K, b, T, D), or K tensors (b, T_k, D): update k reads the b sequences features[k],
+    their first `lengths` (K, b) steps, None: all. targets (K, b, C) of the same dtype for
+    squared_error, (K, b) int64 for cross_entropy. The weights and what the optimizer keeps are
+    **changed in place**, as a step does: afterwards they are what K rounds of forward, backward,
+    torch.nn.utils.clip_grad_norm_ (or _value_) and a step of torch.optim's optimizer would have
+    left. At the first loss that is infinite or NaN the block ends, with all of them as that loss
+    saw them. One thread; a block cannot be interrupted, so keep it under a second.
+    """
+    _check_choices(cell, clip, clip_by, loss, reduction)
+    dtype = weights.bias.dtype
+    batches = _find_batches(features, dtype)
+    num, is_classification = len(batches.steps), loss == "cross_entropy"
+    sizes = (num, batches.batch, len(weights.bias_out))
+    _check_targets(targets, sizes, torch.int64 if is_classification else dtype)
+    _check_weights(weights, batches, cell)
+    optimizer.check_fits(weights)
+    if lengths is not None:
+        lengths = check_lengths(lengths, sizes[:2], batches.steps[:, None])
+    updates = Updates(*torch.empty((2, num), dtype=torch.float64))
+    tensors = {
+        "features": batches.addresses, "steps": batches.steps, "lengths": lengths,
+        "targets": targets.contiguous(), "means": _point_at(optimizer.means),
+        "squares": _point_at(optimizer.squares), **vars(weights), **updates._asdict(),
+    }  # fmt: skip
+    struct = library.BlockOfUpdates(
+        isa=ISAS.index(isa()), cell=CELLS.index(cell), num_updates=num, batch=batches.batch,
+        longest=int(batches.steps.max()), inputs=batches.inputs,
+        hidden=weights.weight_hh.shape[1], outputs=len(weights.bias_out),
+        is_classification=is_classification, is_mean=reduction == "mean",
+        clips_values=clip_by == "value", clip=clip, **_describe(optimizer),
+        **{name: None if of is None else of.data_ptr() for name, of in tensors.items()},
+    )  # fmt: skip
+    library.call("updates", dtype, struct)
+    for changed in (weights, optimizer.means, optimizer.squares):
+        for tensor in vars(changed).values() if changed else ():
+            torch.autograd.graph.increment_version(tensor)
+    return updates
 
 
 def _point_at(weights: NetWeights | None) -> Tensor | None:
@@ -62,62 +144,12 @@ def _point_at(weights: NetWeights | None) -> Tensor | None:
     return torch.tensor([tensor.data_ptr() for tensor in vars(weights).values()])
 
 
-def run_updates(
-    features: Tensor,
-    targets: Tensor,
-    *,
-    weights: NetWeights,
-    optimizer: Optimizer,
-    clip: float = math.inf,
-    clip_by: Literal["norm", "value"] = "norm",
-    loss: Literal["squared_error", "cross_entropy"] = "squared_error",
-    reduction: Literal["sum", "mean"] = "sum",
-    cell: Literal["relu", "tanh", "lstm"] = "relu",
-) -> Updates:
-    """Losses of K consecutive updates by `optimizer`, and their gradients' norms.
-
-    features (K, b, T, D): update k reads the b sequences features[k]. targets (K, b, C) of the
-    same dtype for squared_error, (K, b) int64 for cross_entropy. The weights and what the
-    optimizer keeps are **changed in place**, as a step does: afterwards they are what K rounds of
-    forward, backward, torch.nn.utils.clip_grad_norm_ (or _value_) and a step of torch.optim's
-    optimizer would have left. At the first loss that is infinite or NaN the block ends, with all of
-    them as that loss saw them.
-    One thread; a block cannot be interrupted, so keep it under a second.
-    """
-    check_choice("cell", cell, ("relu", "tanh", "lstm"))
-    _check_updates(features, targets, weights, cell=cell, loss=loss)
-    optimizer.check_fits(weights)
-    check_choice("clip_by", clip_by, ("norm", "value"))
-    check_choice("loss", loss, ("squared_error", "cross_entropy"))
-    check_choice("reduction", reduction, ("sum", "mean"))
-    if not clip > 0:
-        raise ValueError(f"clip is {clip}, but must be above 0 (inf: no clipping)")
-    features, targets = features.contiguous(), targets.contiguous()
-    updates = Updates(*torch.empty((2, len(features)), dtype=torch.float64))
-    means, squares = _point_at(optimizer.means), _point_at(optimizer.squares)
-    struct = library.BlockOfUpdates(
-        isa=ISAS.index(isa()),
-        cell=CELLS.index(cell),
-        **_sizes(features, weights),
-        is_classification=loss == "cross_entropy",
-        is_mean=reduction == "mean",
-        clips_values=clip_by == "value",
-        optimizer=OPTIMIZERS.index(optimizer.name),
-        num_before=optimizer.num_before,
-        learning_rate=optimizer.learning_rate,
-        clip=clip,
-        decay=optimizer.decay,
-        mean_decay=optimizer.mean_decay,
-        epsilon=optimizer.epsilon,
-        features=features.data_ptr(),
-        targets=targets.data_ptr(),
-        means=None if means is None else means.data_ptr(),
-        squares=None if squares is None else squares.data_ptr(),
-        **{name: tensor.data_ptr() for name, tensor in vars(weights).items()},
-        **{name: tensor.data_ptr() for name, tensor in updates._asdict().items()},
-    )
-    library.call("updates", features.dtype, struct)
-    for changed in (weights, optimizer.means, optimizer.squares):
-        for tensor in vars(changed).values() if changed else ():
-            torch.autograd.graph.increment_version(tensor)
-    return updates
+def _describe(optimizer: Optimizer) -> dict[str, Any]:
+    return {
+        "optimizer": OPTIMIZERS.index(optimizer.name),
+        "num_before": optimizer.num_before,
+        "learning_rate": optimizer.learning_rate,
+        "decay": optimizer.decay,
+        "mean_decay": optimizer.mean_decay,
+        "epsilon": optimizer.epsilon,
+    }

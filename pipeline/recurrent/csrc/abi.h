@@ -55,7 +55,7 @@ struct nprnn_updates {
     int64_t cell;
     int64_t optimizer;
     int64_t num_before;  // steps that the optimizer has made: Adam's correction reads it
-    int64_t num_updates, batch, steps, inputs, hidden, outputs;
+    int64_t num_updates, batch, longest, inputs, hidden, outputs;  // longest: the most of steps
     int64_t is_classification;  // cross entropy of int64 classes; otherwise squared error
     int64_t is_mean;            // loss averaged as torch averages it; otherwise summed
     int64_t clips_values;       // clip each value to +-clip; otherwise the global norm to clip
@@ -64,7 +64,9 @@ struct nprnn_updates {
     double decay;          // of the running means of squared gradients
     double mean_decay;     // of those of gradients: Adam alone
     double epsilon;        // beside the root of the former
-    const void* features;  // (K, b, T, D)
+    const void* const* features;  // K, each (b, T, D) of its own T
+    const int64_t* steps;         // (K): these T
+    const int64_t* lengths;       // (K, b), each in [1, T]; null: all T
     const void* targets;   // (K, b, C) of the features' type, or (K, b) int64
     void* weight_ih;
     void* weight_hh;

@@ -209,14 +209,13 @@ nprnn_pass pass_of(const nprnn_updates& all, const Readout<T>& read, Arena* aren
     pass.isa = all.isa;
     pass.cell = all.cell;
     pass.batch = all.batch;
-    pass.steps = all.steps;
     pass.inputs = all.inputs;
     pass.hidden = all.hidden;
     pass.weight_ih = all.weight_ih;
     pass.weight_hh = all.weight_hh;
     pass.bias = all.bias;
     pass.states =
-        arena->take<T>(all.batch * (all.steps + 1) * row_length<T>(all.cell, all.hidden));
+        arena->take<T>(all.batch * (all.longest + 1) * row_length<T>(all.cell, all.hidden));
     pass.output = read.hidden;
     pass.grad_output = read.grad_hidden;
     return pass;
@@ -236,15 +235,16 @@ int64_t run_updates(const nprnn_updates& all) {
     Arena arena;
     const Readout<T> read = take_readout<T>(all, &arena);
     nprnn_pass pass = pass_of(all, read, &arena);
-    const Plan<T> plan(pass);
     Packed<T> packed = take_packed<T>(pass, true, true, &arena);
     const Scratch<T> scratch = take_scratch<T>(pass, true, &arena);
     const Gradients<T> sums = take_gradients<T>(pass, &arena);
     std::fill_n(all.losses, all.num_updates, std::numeric_limits<double>::quiet_NaN());
     std::fill_n(all.gradient_norms, all.num_updates, std::numeric_limits<double>::quiet_NaN());
     for (int64_t k = 0; k < all.num_updates; ++k) {
-        const int64_t numbers = all.batch * all.steps * all.inputs;
-        pass.features = static_cast<const T*>(all.features) + k * numbers;
+        pass.features = all.features[k];
+        pass.steps = all.steps[k];
+        pass.lengths = all.lengths ? all.lengths + k * all.batch : nullptr;
+        const Plan<T> plan(pass);
         packed.skips_zeros = skips_zeros<T>(pass);
         kernels.pack(pass, packed);
         for (const Block<T>& block : plan.blocks) kernels.forward(pass, packed, block, scratch);
