@@ -21,6 +21,7 @@ from benchmarks.report import Comparison, Side, describe_machine, make_parser, w
 from pipeline.recurrent import fused, updates
 from pipeline.recurrent.initial import normalized_positive_definite
 from pipeline.recurrent.updated import NetWeights, Optimizer
+from pipeline.recurrent.updates import Batches
 
 HIDDEN = 100
 
@@ -194,7 +195,7 @@ def updates_with_fused(features: Tensor, targets: Tensor) -> None:
     parameters = (*weights_of(net), readout.weight, readout.bias)
     weights = NetWeights(*(parameter.detach() for parameter in parameters))
     sgd = Optimizer("sgd", 1e-3)
-    updates.run_updates(features, targets, weights=weights, optimizer=sgd, clip=10)
+    updates.run_updates(Batches(features, targets), weights=weights, optimizer=sgd, clip=10)
 
 
 def time_updates(num_updates: int, rounds: int) -> Comparison:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.recurrent import fused, updates
 from pipeline.recurrent.updated import NetWeights, Optimizer
+from pipeline.recurrent.updates import Batches
 
 HIDDEN = 30
 DTYPES = [torch.float32, torch.float64]
@@ -99,7 +100,13 @@ def find_differences(
 
 
 def outputs_of(
-    parameters: list[torch.nn.Parameter], sequences: Tensor, kind: str, lengths: Tensor
+    parameters: list[torch.nn.Parameter],
+    sequences: Tensor,
+    kind: str,
+    *,
+    lengths: Tensor,
+    readout: str,
+    masks: Tensor,
 ) -> Tensor:
     weight_ih, weight_hh, bias, weight_out, bias_out = parameters
     net: torch.nn.RNNBase = torch.nn.LSTM(sequences.shape[-1], HIDDEN, batch_first=True)
@@ -112,25 +119,27 @@ def outputs_of(
         "bias_hh_l0": torch.zeros_like(bias),
     }
     states = torch.func.functional_call(net.double(), weights, (sequences,))[0]
-    last = states[torch.arange(len(states)), lengths - 1]
-    return torch.as_tensor(last @ weight_out.T + bias_out)
+    if readout == "last":
+        read = states[torch.arange(len(states)), lengths - 1]
+    else:
+        read = torch.stack([of[:end].mean(0) for of, end in zip(states, lengths, strict=True)])
+    return torch.as_tensor((masks * read) @ weight_out.T + bias_out)
 
 
-def update_one_at_a_time(
-    features: Tensor | list[Tensor],
-    targets: Tensor,
-    weights: NetWeights,
-    *,
-    lengths: Tensor | None = None,
-    **choices: Any,
-) -> Expected:
+def update_one_at_a_time(batches: Batches, weights: NetWeights, **choices: Any) -> Expected:
     parameters = [torch.nn.Parameter(tensor.clone()) for tensor in vars(weights).values()]
     optimizer = OPTIMIZERS[choices["optimizer"]](parameters, lr=choices["learning_rate"])
     losses, gradient_norms = [], []
+    features, targets, lengths, masks = vars(batches).values()
     if lengths is None:
         lengths = torch.full(targets.shape[:2], features[0].shape[1])
-    for sequences, target, ends in zip(features, targets, lengths, strict=True):
-        outputs = outputs_of(parameters, sequences, choices["cell"], ends)
+    if masks is None:
+        masks = torch.ones(*lengths.shape, HIDDEN)
+    for sequences, target, ends, mask in zip(features, targets, lengths, masks, strict=True):
+        outputs = outputs_of(
+            parameters, sequences, choices["cell"], lengths=ends, masks=mask,
+            readout=choices.get("readout", "last"),
+        )  # fmt: skip
         loss_of = F.cross_entropy if choices["loss"] == "cross_entropy" else F.mse_loss
         loss = loss_of(outputs, target, reduction=choices["reduction"])
         optimizer.zero_grad()
@@ -150,14 +159,14 @@ def update_one_at_a_time(
     return Expected(found, torch.stack(losses), torch.stack(gradient_norms))
 
 
-def make_block(kind: str, *, batch: int, inputs: int) -> tuple[Tensor, Tensor]:
+def make_block(kind: str, *, batch: int, inputs: int) -> Batches:
     """Features (6, B, 15, D) and targets of six updates, float64 or classes."""
     generator = torch.Generator().manual_seed(13)
     features = torch.rand(6, batch, 15, inputs, generator=generator, dtype=torch.float64)
     targets = torch.rand(6, batch, 4, generator=generator, dtype=torch.float64)
     if kind == "cross_entropy":
         targets = torch.randint(0, 4, (6, batch), generator=generator)
-    return features, targets
+    return Batches(features, targets)
 
 
 def zeros_beside(weights: NetWeights) -> NetWeights:
@@ -177,33 +186,33 @@ def make_optimizer(weights: NetWeights, name: Any, rate: float) -> Optimizer:
     )  # fmt: skip
 
 
+def take(batches: Batches, part: slice, dtype: torch.dtype) -> Batches:
+    """Some of the updates, with numbers of this type."""
+
+    def convert(values: Any) -> Any:
+        if isinstance(values, Tensor):
+            return values.to(dtype) if values.is_floating_point() else values
+        return [convert(each) for each in values]
+
+    parts = {name: of[part] for name, of in vars(batches).items() if of is not None}
+    return Batches(**{name: convert(of) for name, of in parts.items()})
+
+
 def update_in_blocks(
-    features: Tensor | list[Tensor],
-    targets: Tensor,
-    *,
-    dtype: torch.dtype,
-    lengths: Tensor | None = None,
-    **choices: Any,
+    batches: Batches, *, dtype: torch.dtype, **choices: Any
 ) -> tuple[dict[str, Tensor], updates.Updates]:
     """The weights and the reports of the kernel, which makes two blocks of the updates."""
-    before = make_weights(features[0].shape[-1], 4, torch.float64, cell=choices["cell"])
+    before = make_weights(batches.features[0].shape[-1], 4, torch.float64, cell=choices["cell"])
     weights = NetWeights(*(tensor.to(dtype, copy=True) for tensor in vars(before).values()))
-    if isinstance(features, Tensor):
-        features = features.to(dtype)
-    else:
-        features = [each.to(dtype) for each in features]
-    targets = targets.to(dtype) if targets.is_floating_point() else targets
     rate = choices.pop("learning_rate")
     optimizer = make_optimizer(weights, choices.pop("optimizer"), rate)
     first = updates.run_updates(
-        features[:2], targets[:2], weights=weights, optimizer=optimizer,
-        lengths=None if lengths is None else lengths[:2], **choices,
-    )  # fmt: skip
+        take(batches, slice(2), dtype), weights=weights, optimizer=optimizer, **choices
+    )
     optimizer = replace(optimizer, num_before=2)
     second = updates.run_updates(
-        features[2:], targets[2:], weights=weights, optimizer=optimizer,
-        lengths=None if lengths is None else lengths[2:], **choices,
-    )  # fmt: skip
+        take(batches, slice(2, None), dtype), weights=weights, optimizer=optimizer, **choices
+    )
     found = dict(vars(weights))
     for kept in ("squares", "means"):
         if (beside := getattr(optimizer, kept)) is not None:
@@ -220,8 +229,8 @@ def test_blocks_of_updates_leave_the_weights_of_one_at_a_time(
     block = make_block(choices["loss"], batch=batch, inputs=inputs)
     choices = choices | {"learning_rate": RATES[choices["optimizer"]]}
     before = make_weights(inputs, 4, torch.float64, cell=choices["cell"])
-    expected = update_one_at_a_time(*block, before, **choices)
-    found = update_in_blocks(*block, dtype=dtype, **choices)
+    expected = update_one_at_a_time(block, before, **choices)
+    found = update_in_blocks(block, dtype=dtype, **choices)
     most = MOST_OF_WEIGHTS[choices["optimizer"]]
     assert find_differences(*found, expected, most=most) == {}
 
@@ -229,12 +238,18 @@ def test_blocks_of_updates_leave_the_weights_of_one_at_a_time(
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("batch", [1, 21])
 @pytest.mark.parametrize(
-    "choices", [CHOICES[1], *CHOICES[4:6]], ids=lambda c: "-".join(map(str, c.values()))
+    "choices",
+    [
+        CHOICES[1] | {"readout": "mean"},
+        CHOICES[4] | {"readout": "mean"},
+        CHOICES[5] | {"readout": "last"},
+    ],
+    ids=lambda c: "-".join(map(str, c.values())),
 )
-def test_blocks_of_different_lengths_leave_the_weights_of_one_update_at_a_time(
+def test_blocks_of_masked_clips_leave_the_weights_of_one_update_at_a_time(
     isa: str, dtype: torch.dtype, batch: int, choices: dict[str, Any]
 ) -> None:
-    whole, targets = make_block(choices["loss"], batch=batch, inputs=5)
+    whole, targets, *_ = vars(make_block(choices["loss"], batch=batch, inputs=5)).values()
     steps = (9, 15, 2, 1, 12, 7)
     features = [sequences[:, :num] for sequences, num in zip(whole, steps, strict=True)]
     generator = torch.Generator().manual_seed(3)
@@ -242,10 +257,12 @@ def test_blocks_of_different_lengths_leave_the_weights_of_one_update_at_a_time(
         torch.randint(1, sequences.shape[1] + 1, (batch,), generator=generator)
         for sequences in features
     ])  # fmt: skip
+    masks = 2.0 * torch.randint(0, 2, (6, batch, HIDDEN), generator=generator).double()
+    clips = Batches(features, targets, lengths, masks)
     choices = choices | {"learning_rate": RATES[choices["optimizer"]]}
     before = make_weights(5, 4, torch.float64, cell=choices["cell"])
-    expected = update_one_at_a_time(features, targets, before, lengths=lengths, **choices)
-    found = update_in_blocks(features, targets, dtype=dtype, lengths=lengths, **choices)
+    expected = update_one_at_a_time(clips, before, **choices)
+    found = update_in_blocks(clips, dtype=dtype, **choices)
     most = MOST_OF_WEIGHTS[choices["optimizer"]]
     assert find_differences(*found, expected, most=most) == {}
 
@@ -274,16 +291,16 @@ def test_one_percent_off_anywhere_is_told_apart_from_rounding(
     dtype: torch.dtype, choices: dict[str, Any], wrong: str
 ) -> None:
     choices = choices | {"learning_rate": RATES[choices["optimizer"]]}
-    features, targets = make_block(choices["loss"], batch=21, inputs=40)
-    found = update_in_blocks(features, targets, dtype=dtype, **choices)
+    block = make_block(choices["loss"], batch=21, inputs=40)
+    found = update_in_blocks(block, dtype=dtype, **choices)
     before = make_weights(40, 4, torch.float64, cell=choices["cell"])
     if wrong in choices:
         choices = choices | {wrong: 1.01 * choices[wrong]}
     off = {name: 1.01 if name == wrong else 1 for name in ("features", "targets", *WEIGHTS)}
     before = NetWeights(**{name: off[name] * w for name, w in vars(before).items()})
-    expected = update_one_at_a_time(
-        off["features"] * features, off["targets"] * targets, before, **choices
-    )
+    assert isinstance(block.features, Tensor)
+    features, targets = off["features"] * block.features, off["targets"] * block.targets
+    expected = update_one_at_a_time(Batches(features, targets), before, **choices)
     differences = find_differences(*found, expected, most=MOST_OF_WEIGHTS[choices["optimizer"]])
     assert differences
     if wrong in WEIGHTS:
@@ -296,8 +313,8 @@ def test_updates_stop_at_a_loss_that_is_not_finite(isa: str) -> None:
     weights, expected = make_weights(2, 1, torch.float32), make_weights(2, 1, torch.float32)
     targets = torch.ones(4, 1, 1)
     sgd = Optimizer("sgd", 0.01)
-    found = updates.run_updates(features, targets, weights=weights, optimizer=sgd)
-    updates.run_updates(features[:2], targets[:2], weights=expected, optimizer=sgd)
+    found = updates.run_updates(Batches(features, targets), weights=weights, optimizer=sgd)
+    updates.run_updates(Batches(features[:2], targets[:2]), weights=expected, optimizer=sgd)
     for reported in found:
         assert reported.isfinite().tolist() == [True, True, False, False]
     assert all(map(torch.equal, vars(weights).values(), vars(expected).values()))
@@ -308,7 +325,8 @@ def test_autograd_notices_that_the_weights_changed(isa: str) -> None:
     weights.weight_out.requires_grad_()
     loss = (weights.weight_out**2).sum()
     sgd = Optimizer("sgd", 0.1)
-    updates.run_updates(torch.rand(1, 1, 3, 2), torch.ones(1, 1, 1), weights=weights, optimizer=sgd)
+    block = Batches(torch.rand(1, 1, 3, 2), torch.ones(1, 1, 1))
+    updates.run_updates(block, weights=weights, optimizer=sgd)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.backward(loss)
 
@@ -317,21 +335,24 @@ def test_updates_that_do_not_fit_are_refused(isa: str) -> None:
     weights, features = make_weights(2, 3, torch.float32), torch.rand(1, 1, 2, 2)
     choices: dict[str, Any] = {"weights": weights, "optimizer": Optimizer("sgd", 0.1)}
     with pytest.raises(ValueError, match=r"targets are in \[3, 3\], not in \[0, 3\)"):
-        updates.run_updates(features, torch.tensor([[3]]), loss="cross_entropy", **choices)
+        block = Batches(features, torch.tensor([[3]]))
+        updates.run_updates(block, loss="cross_entropy", **choices)
     with pytest.raises(ValueError, match="weight_ih is for 2 inputs, not 5"):
-        updates.run_updates(torch.rand(1, 1, 2, 5), torch.ones(1, 1, 3), **choices)
+        updates.run_updates(Batches(torch.rand(1, 1, 2, 5), torch.ones(1, 1, 3)), **choices)
+    block = Batches(features, torch.ones(1, 1, 3))
     with pytest.raises(ValueError, match=r"lengths are in \[3, 3\], but must be in \[1, the steps"):
-        lengths = torch.tensor([[3]])
-        updates.run_updates(features, torch.ones(1, 1, 3), lengths=lengths, **choices)
+        updates.run_updates(replace(block, lengths=torch.tensor([[3]])), **choices)
+    with pytest.raises(ValueError, match=r"masks is \(1, 1, 3\) .* but \(1, 1, 30\)"):
+        updates.run_updates(replace(block, masks=torch.ones(1, 1, 3)), **choices)
     with pytest.raises(ValueError, match=r"features is \(1, 2, 3\) .* but \(1, 2, 2\)"):
         two = [torch.rand(1, 2, 2), torch.rand(1, 2, 3)]
-        updates.run_updates(two, torch.ones(2, 1, 3), **choices)
+        updates.run_updates(Batches(two, torch.ones(2, 1, 3)), **choices)
     with pytest.raises(ValueError, match="clip is 0"):
-        updates.run_updates(features, torch.ones(1, 1, 3), clip=0, **choices)
+        updates.run_updates(block, clip=0, **choices)
     with pytest.raises(
         ValueError, match=r"weight_hh is \(30, 30\), which is not that of cell lstm"
     ):
-        updates.run_updates(features, torch.ones(1, 1, 3), cell="lstm", **choices)
+        updates.run_updates(block, cell="lstm", **choices)
     with pytest.raises(ValueError, match="weight_hh is not contiguous"):
         NetWeights(**(vars(weights) | {"weight_hh": weights.weight_hh.T}))
 
@@ -345,6 +366,5 @@ def test_an_optimizer_whose_state_does_not_fit_is_refused() -> None:
     other = zeros_beside(make_weights(2, 4, torch.float32))
     rmsprop = Optimizer("rmsprop", 0.1, decay=0.9, epsilon=1e-8, squares=other)
     with pytest.raises(ValueError, match=r"squares.weight_out is \(4, 30\)"):
-        updates.run_updates(
-            torch.rand(1, 1, 2, 2), torch.ones(1, 1, 3), weights=weights, optimizer=rmsprop
-        )
+        block = Batches(torch.rand(1, 1, 2, 2), torch.ones(1, 1, 3))
+        updates.run_updates(block, weights=weights, optimizer=rmsprop)

@@ -300,7 +300,7 @@ def test_a_diverging_run_ends_with_the_step_and_advice_and_has_no_weights(
         ["+experiment=addition", "model=lstm", "trainer.batch_size=2", "optimizer.lr=1e-2"],
         ["+experiment=multiplication", "trainer.batch_size=16", "optimizer.clip_by=value"],
         ["+experiment=digits", "model=np-rnn", "optimizer=sgd", "optimizer.lr=1e-3",
-         "model.dropout=0", "model.readout=last", "trainer.batch_size=7", "budget=0.02"],
+         "model.dropout=0.3", "model.readout=last", "trainer.batch_size=7", "budget=0.02"],
         ["+experiment=addition", "model=lstm", "optimizer=rmsprop", "trainer.batch_size=20"],
         ["+experiment=addition", "optimizer=adam", "trainer.batch_size=20"],
     ],
@@ -366,10 +366,11 @@ def test_a_training_goes_on_in_blocks_or_without_them_after_a_kill(
 
 
 @pytest.mark.skipif(not fused.is_available(), reason="the kernel is not built here")
-def test_clips_of_different_lengths_train_in_blocks_as_one_update_at_a_time(
-    tmp_path: Path, data: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("readout", ["last", "mean"])
+def test_clips_with_dropout_train_in_blocks_as_one_update_at_a_time(
+    tmp_path: Path, data: list[str], capsys: pytest.CaptureFixture[str], readout: str
 ) -> None:
-    overrides = [*data, "model.dropout=0", "trainer.batch_size=5"]
+    overrides = [*data, "model.dropout=0.5", f"model.readout={readout}", "trainer.batch_size=5"]
     one, blocks = (
         train_run(
             compose_config([*overrides, f"trainer.updates_per_step={num}", f"out={tmp_path / num}"])
@@ -387,8 +388,10 @@ def test_clips_of_different_lengths_train_in_blocks_as_one_update_at_a_time(
 
 @pytest.mark.skipif(not fused.is_available(), reason="the kernel is not built here")
 def test_blocks_asked_for_where_they_cannot_be_made_are_refused(data: list[str]) -> None:
-    with pytest.raises(ValueError, match="dropout is not 0"):
-        train_run(compose_config([*data, "trainer.updates_per_step=8"]))
+    with pytest.raises(ValueError, match="readout is last-and-mean, not last or mean"):
+        train_run(
+            compose_config([*data, "model.readout=last-and-mean", "trainer.updates_per_step=8"])
+        )
 
 
 DEEP = [

@@ -6,7 +6,7 @@ costs ten times the update. A block makes the very same updates, one after anoth
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -78,8 +78,7 @@ def find_obstacle(
         f"the recurrent matrix of {spec.name} is kept {spec.kind.kept}": spec.kind.kept != "",
         f"{spec.name} has {spec.layers} layers, not one": spec.layers > 1,
         f"{spec.name} is bidirectional": spec.bidirectional,
-        f"readout is {spec.readout}, not last": spec.readout != "last",
-        "dropout is not 0": spec.dropped_share > 0,
+        f"readout is {spec.readout}, not last or mean": spec.readout not in ("last", "mean"),
         "h0 is learned": spec.h0 != "zero",
         "features are token numbers": spec.reads_tokens,
         "training runs on a GPU": compute.found_accelerator != "cpu",
@@ -90,22 +89,30 @@ def find_obstacle(
     return next((reason for reason, holds in obstacles.items() if holds), "")
 
 
-class _Batches(NamedTuple):
-    """What K updates on b sequences each read: lengths (K, b), None where all have all steps."""
+def _draw_masks(net: SequenceNet, targets: Tensor) -> Tensor | None:
+    """(K, b, H) dropout's factors, those that K updates one at a time would draw.
 
-    features: Tensor | list[Tensor]  # (K, b, T, D), or K of (b, T_k, D)
-    targets: Tensor  # (K, b, ...)
-    lengths: Tensor | None
+    One after another, as those: that one draw of all takes the same numbers is not promised.
+    """
+    if not (net.training and net.spec.dropped_share):
+        return None
+    num, batch, *_ = targets.shape
+    ones = net.readout_weight.new_ones(batch, net.spec.read_size)
+    return torch.stack([net.dropout(ones) for _ in range(num)])
 
 
 def _list_batches(
-    block: SequenceBatch | SequenceBlock, batch_size: int, *, dtype: torch.dtype
-) -> _Batches:
+    block: SequenceBatch | SequenceBlock, batch_size: int, *, net: SequenceNet
+) -> updates.Batches:
+    """The K batches of a block, with the masks that dropout draws for them."""
+    dtype = net.readout_weight.dtype
     if isinstance(block, SequenceBlock):
-        return _Batches(
+        targets = torch.stack([batch.targets for batch in block.batches])
+        return updates.Batches(
             [batch.features.to(dtype) for batch in block.batches],
-            torch.stack([batch.targets for batch in block.batches]),
-            torch.stack([batch.lengths for batch in block.batches]),
+            targets,
+            lengths=torch.stack([batch.lengths for batch in block.batches]),
+            masks=_draw_masks(net, targets),
         )
     num = block.num_sequences
     size = batch_size if num % batch_size == 0 else num
@@ -113,7 +120,7 @@ def _list_batches(
         tensor.view(num // size, size, *tensor.shape[1:])
         for tensor in (block.features.to(dtype), block.targets)
     )
-    return _Batches(features, targets, None)
+    return updates.Batches(features, targets, masks=_draw_masks(net, targets))
 
 
 def make_updates(
@@ -131,13 +138,12 @@ def make_updates(
 
     The net's weights and the optimizer's state are changed in place: that is what an update is.
     """
-    batches = _list_batches(block, batch_size, dtype=net.readout_weight.dtype)
+    batches = _list_batches(block, batch_size, net=net)
     named = dict(net.named_parameters())
     parameters = {name: named[of_net] for name, of_net in _PARAMETERS.items()}
     made = updates.run_updates(
-        batches.features,
-        batches.targets,
-        lengths=batches.lengths,
+        batches,
+        readout="mean" if net.spec.readout == "mean" else "last",
         weights=NetWeights(**{name: p.detach() for name, p in parameters.items()}),
         optimizer=share_state(optimizer, parameters),
         clip=float("inf") if clip is None else clip,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -23,8 +24,23 @@ class Updates(NamedTuple):
     gradient_norms: Tensor  # before clipping
 
 
-class _Batches(NamedTuple):
-    """The features of K updates, in the memory of `held`."""
+@dataclass(frozen=True)
+class Batches:
+    """What K updates read: update k the b sequences features[k].
+
+    `features` (K, b, T, D), or K tensors (b, T_k, D); `targets` (K, b, C) of the same type for
+    squared errors, (K, b) int64 for cross entropy; `lengths` (K, b) int64, the real steps, None:
+    all. `masks` (K, b, H): factors of what the linear layer reads, None: 1.
+    """
+
+    features: Tensor | Sequence[Tensor]
+    targets: Tensor
+    lengths: Tensor | None = None
+    masks: Tensor | None = None
+
+
+class _Features(NamedTuple):
+    """Where the features of K updates lie: in the memory of `held`."""
 
     held: Sequence[Tensor]
     addresses: Tensor  # (K,) int64
@@ -33,8 +49,8 @@ class _Batches(NamedTuple):
     inputs: int
 
 
-def _find_batches(features: Tensor | Sequence[Tensor], dtype: torch.dtype) -> _Batches:
-    """The batches of (K, b, T, D), or of K tensors (b, T_k, D)."""
+def _find_features(features: Tensor | Sequence[Tensor], dtype: torch.dtype) -> _Features:
+    """The features of (K, b, T, D), or of K tensors (b, T_k, D)."""
     if isinstance(features, Tensor):
         check_float(features, 4)
         check("features", features, tuple(features.shape), dtype)
@@ -42,14 +58,14 @@ def _find_batches(features: Tensor | Sequence[Tensor], dtype: torch.dtype) -> _B
         num, batch, steps, inputs = whole.shape
         num_bytes = batch * steps * inputs * whole.element_size()
         addresses = whole.data_ptr() + num_bytes * torch.arange(num)
-        return _Batches([whole], addresses, torch.full((num,), steps), batch, inputs)
+        return _Features([whole], addresses, torch.full((num,), steps), batch, inputs)
     held = [each.contiguous() for each in features]
     for each in held:
         check_float(each, 3)
         check("features", each, (len(held[0]), each.shape[1], held[0].shape[2]), dtype)
     addresses = torch.tensor([each.data_ptr() for each in held])
     steps_of = torch.tensor([each.shape[1] for each in held])
-    return _Batches(held, addresses, steps_of, len(held[0]), held[0].shape[2])
+    return _Features(held, addresses, steps_of, len(held[0]), held[0].shape[2])
 
 
 def _check_targets(targets: Tensor, sizes: tuple[int, int, int], dtype: torch.dtype) -> None:
@@ -64,11 +80,9 @@ def _check_targets(targets: Tensor, sizes: tuple[int, int, int], dtype: torch.dt
     return None
 
 
-def _check_weights(weights: NetWeights, batches: _Batches, cell: str) -> None:
-    if weights.weight_ih.shape[1] != batches.inputs:
-        raise ValueError(
-            f"weight_ih is for {weights.weight_ih.shape[1]} inputs, not {batches.inputs}"
-        )
+def _check_weights(weights: NetWeights, inputs: int, cell: str) -> None:
+    if weights.weight_ih.shape[1] != inputs:
+        raise ValueError(f"weight_ih is for {weights.weight_ih.shape[1]} inputs, not {inputs}")
     sums, hidden = weights.weight_hh.shape
     if sums != num_sums(cell, hidden):
         raise ValueError(f"weight_hh is {(sums, hidden)}, which is not that of cell {cell}")
@@ -84,50 +98,55 @@ def _check_choices(cell: str, clip: float, clip_by: str, loss: str, reduction: s
 
 
 def run_updates(
-    features: Tensor | Sequence[Tensor],
-    targets: Tensor,
+    batches: Batches,
     *,
     weights: NetWeights,
     optimizer: Optimizer,
-    lengths: Tensor | None = None,
     clip: float = math.inf,
     clip_by: Literal["norm", "value"] = "norm",
     loss: Literal["squared_error", "cross_entropy"] = "squared_error",
     reduction: Literal["sum", "mean"] = "sum",
     cell: Literal["relu", "tanh", "lstm"] = "relu",
+    readout: Literal["last", "mean"] = "last",
 ) -> Updates:
     """Losses of K consecutive updates by `optimizer`, and their gradients' norms.
 
-    features (K, b, T, D), or K tensors (b, T_k, D): update k reads the b sequences features[k],
-    their first `lengths` (K, b) steps, None: all. targets (K, b, C) of the same dtype for
-    squared_error, (K, b) int64 for cross_entropy. The weights and what the optimizer keeps are
-    **changed in place**, as a step does: afterwards they are what K rounds of forward, backward,
-    torch.nn.utils.clip_grad_norm_ (or _value_) and a step of torch.optim's optimizer would have
-    left. At the first loss that is infinite or NaN the block ends, with all of them as that loss
-    saw them. One thread; a block cannot be interrupted, so keep it under a second.
+    The linear layer reads each sequence's last state, or the mean of its states. The weights and
+    what the optimizer keeps are **changed in place**, as a step does: afterwards they are what K
+    rounds of forward, backward, torch.nn.utils.clip_grad_norm_ (or _value_) and a step of
+    torch.optim's optimizer would have left. At the first loss that is infinite or NaN the block
+    ends, with all of them as that loss saw them.
+    One thread; a block cannot be interrupted, so keep it under a second.
     """
+    check_choice("readout", readout, ("last", "mean"))
     _check_choices(cell, clip, clip_by, loss, reduction)
     dtype = weights.bias.dtype
-    batches = _find_batches(features, dtype)
-    num, is_classification = len(batches.steps), loss == "cross_entropy"
-    sizes = (num, batches.batch, len(weights.bias_out))
-    _check_targets(targets, sizes, torch.int64 if is_classification else dtype)
-    _check_weights(weights, batches, cell)
+    features = _find_features(batches.features, dtype)
+    num, is_classification = len(features.steps), loss == "cross_entropy"
+    hidden, outputs = weights.weight_hh.shape[1], len(weights.bias_out)
+    sizes = (num, features.batch, outputs)
+    _check_targets(batches.targets, sizes, torch.int64 if is_classification else dtype)
+    _check_weights(weights, features.inputs, cell)
     optimizer.check_fits(weights)
+    lengths, masks = batches.lengths, batches.masks
     if lengths is not None:
-        lengths = check_lengths(lengths, sizes[:2], batches.steps[:, None])
+        lengths = check_lengths(lengths, sizes[:2], features.steps[:, None])
+    if masks is not None:
+        check("masks", masks, (num, features.batch, hidden), dtype)
+        masks = masks.contiguous()
     updates = Updates(*torch.empty((2, num), dtype=torch.float64))
     tensors = {
-        "features": batches.addresses, "steps": batches.steps, "lengths": lengths,
-        "targets": targets.contiguous(), "means": _point_at(optimizer.means),
-        "squares": _point_at(optimizer.squares), **vars(weights), **updates._asdict(),
+        "features": features.addresses, "steps": features.steps, "lengths": lengths,
+        "masks": masks, "targets": batches.targets.contiguous(),
+        "means": _point_at(optimizer.means), "squares": _point_at(optimizer.squares),
+        **vars(weights), **updates._asdict(),
     }  # fmt: skip
     struct = library.BlockOfUpdates(
-        isa=ISAS.index(isa()), cell=CELLS.index(cell), num_updates=num, batch=batches.batch,
-        longest=int(batches.steps.max()), inputs=batches.inputs,
-        hidden=weights.weight_hh.shape[1], outputs=len(weights.bias_out),
-        is_classification=is_classification, is_mean=reduction == "mean",
-        clips_values=clip_by == "value", clip=clip, **_describe(optimizer),
+        isa=ISAS.index(isa()), cell=CELLS.index(cell), num_updates=num,
+        batch=features.batch, longest=int(features.steps.max()), inputs=features.inputs,
+        hidden=hidden, outputs=outputs, is_classification=is_classification,
+        is_mean=reduction == "mean", reads_mean=readout == "mean", clips_values=clip_by == "value",
+        clip=clip, **_describe(optimizer),
         **{name: None if of is None else of.data_ptr() for name, of in tensors.items()},
     )  # fmt: skip
     library.call("updates", dtype, struct)

@@ -47,7 +47,7 @@ struct nprnn_pass {
     void* grad_c0;
 };
 
-// A block of consecutive updates: forward, linear readout of the last step, loss, backward, clip,
+// A block of consecutive updates: forward, linear readout of one state a sequence, loss, backward, clip,
 // one step of the optimizer. The five parameters are changed in place, and so is what the optimizer
 // keeps of each, in the parameter's shape.
 struct nprnn_updates {
@@ -58,6 +58,7 @@ struct nprnn_updates {
     int64_t num_updates, batch, longest, inputs, hidden, outputs;  // longest: the most of steps
     int64_t is_classification;  // cross entropy of int64 classes; otherwise squared error
     int64_t is_mean;            // loss averaged as torch averages it; otherwise summed
+    int64_t reads_mean;         // the readout reads the mean of a sequence's states; otherwise the last
     int64_t clips_values;       // clip each value to +-clip; otherwise the global norm to clip
     double learning_rate;
     double clip;           // infinity: no clipping
@@ -67,6 +68,7 @@ struct nprnn_updates {
     const void* const* features;  // K, each (b, T, D) of its own T
     const int64_t* steps;         // (K): these T
     const int64_t* lengths;       // (K, b), each in [1, T]; null: all T
+    const void* masks;            // (K, b, H): factors of what the readout reads; null: 1
     const void* targets;   // (K, b, C) of the features' type, or (K, b) int64
     void* weight_ih;
     void* weight_hh;

@@ -101,11 +101,13 @@ struct Scratch {
 // The linear readout of a block of updates, all without padding.
 template <typename T>
 struct Readout {
-    T* hidden;       // b x H, the last states
+    T* hidden;       // b x H, the last states, or the means of `states`
     T* outputs;      // b x C, then their gradient
     T* grad_hidden;  // b x H
     T* grad_weight;  // C x H
     T* grad_bias;    // C
+    T* states;       // b x T x H where means are read, otherwise null; so are their gradients
+    T* grad_states;
 };
 
 template <typename T>

@@ -216,16 +216,22 @@ nprnn_pass pass_of(const nprnn_updates& all, const Readout<T>& read, Arena* aren
     pass.bias = all.bias;
     pass.states =
         arena->take<T>(all.batch * (all.longest + 1) * row_length<T>(all.cell, all.hidden));
-    pass.output = read.hidden;
-    pass.grad_output = read.grad_hidden;
+    pass.reads_all = all.reads_mean;
+    pass.output = all.reads_mean ? read.states : read.hidden;
+    pass.grad_output = all.reads_mean ? read.grad_states : read.grad_hidden;
     return pass;
 }
 
 template <typename T>
 Readout<T> take_readout(const nprnn_updates& all, Arena* arena) {
     const int64_t b = all.batch, h = all.hidden, c = all.outputs;
-    return {arena->take<T>(b * h), arena->take<T>(b * c), arena->take<T>(b * h),
-            arena->take<T>(c * h), arena->take<T>(c)};
+    Readout<T> read = {arena->take<T>(b * h), arena->take<T>(b * c), arena->take<T>(b * h),
+                       arena->take<T>(c * h), arena->take<T>(c), nullptr, nullptr};
+    if (all.reads_mean) {
+        read.states = arena->take<T>(b * all.longest * h);
+        read.grad_states = arena->take<T>(b * all.longest * h);
+    }
+    return read;
 }
 
 template <typename T>

@@ -51,8 +51,9 @@ double cross_entropy(int64_t target, int64_t count, double scale, T* outputs) {
     return scale * loss;
 }
 
+// The outputs and the loss of one update, and the gradients of what they read.
 template <typename T>
-double readout(const nprnn_updates& all, int64_t update, const Readout<T>& read) {
+double answer(const nprnn_updates& all, int64_t update, const Readout<T>& read) {
     const int64_t h = all.hidden, num_outputs = all.outputs;
     const T* weight = static_cast<const T*>(all.weight_out);
     const T* bias = static_cast<const T*>(all.bias_out);
@@ -82,6 +83,55 @@ double readout(const nprnn_updates& all, int64_t update, const Readout<T>& read)
             read.grad_bias[c] += outputs[c];
         }
     }
+    return loss;
+}
+
+inline int64_t length_of(const nprnn_updates& all, int64_t update, int64_t b) {
+    return all.lengths ? all.lengths[update * all.batch + b] : all.steps[update];
+}
+
+// The mean of each sequence's states over its real steps.
+template <typename T>
+void average_states(const nprnn_updates& all, int64_t update, const Readout<T>& read) {
+    const int64_t h = all.hidden;
+    __builtin_memset(read.hidden, 0, static_cast<size_t>(all.batch * h) * sizeof(T));
+    for (int64_t b = 0; b < all.batch; ++b) {
+        const int64_t length = length_of(all, update, b);
+        const T* states = read.states + b * all.steps[update] * h;
+        T* mean = read.hidden + b * h;
+        for (int64_t t = 0; t < length; ++t) add_scaled(T(1), states + t * h, h, mean);
+        for (int64_t j = 0; j < h; ++j) mean[j] /= static_cast<T>(length);
+    }
+}
+
+// From the gradient of the mean, which is changed, to that of each state.
+template <typename T>
+void spread_gradients(const nprnn_updates& all, int64_t update, const Readout<T>& read) {
+    const int64_t h = all.hidden;
+    for (int64_t b = 0; b < all.batch; ++b) {
+        const int64_t length = length_of(all, update, b);
+        T* states = read.grad_states + b * all.steps[update] * h;
+        T* mean = read.grad_hidden + b * h;
+        for (int64_t j = 0; j < h; ++j) mean[j] /= static_cast<T>(length);
+        for (int64_t t = 0; t < length; ++t) copy(mean, h, states + t * h);
+    }
+}
+
+template <typename T>
+void multiply_each(const T* by, int64_t count, T* to) {
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) to[i] *= by[i];
+}
+
+template <typename T>
+double readout(const nprnn_updates& all, int64_t update, const Readout<T>& read) {
+    const int64_t count = all.batch * all.hidden;
+    const T* masks = static_cast<const T*>(all.masks);
+    if (read.states) average_states(all, update, read);
+    if (masks) multiply_each(masks + update * count, count, read.hidden);
+    const double loss = answer(all, update, read);
+    if (masks) multiply_each(masks + update * count, count, read.grad_hidden);
+    if (read.states) spread_gradients(all, update, read);
     return loss;
 }
 
