@@ -1,9 +1,11 @@
 """Whole training, through the trainer: `python -m benchmarks.training [--quick]`.
 
 addition, T = 150, batch 1, as in the paper: updates a second in blocks, against one update at a
-time through Lightning with the kernel, and with torch.nn.RNN. And clips of the lengths of the real:
-sequences a second with the kernel and with torch.nn.RNN. The sides take turns. An epoch's seconds
-are those that the trainer logs, with its validation; the first epoch of each training is left out.
+time through Lightning with the kernel, and with torch.nn.RNN; with RMSprop and Adam, too. And clips
+of the lengths of the real, with RMSprop and dropout: sequences a second in blocks and one update at
+a time, of small batches, and with the kernel and with torch.nn.RNN, of large ones. The sides take
+turns. An epoch's seconds are those that the trainer logs, with its validation; the first epoch of
+each training is left out.
 """
 
 from __future__ import annotations
@@ -64,9 +66,10 @@ def train_epochs(overrides: Sequence[str], way: Way) -> list[float]:
             return [float(row["seconds"]) for row in csv.DictReader(file)][1:]
 
 
-def time_addition(way: Way, num_updates: int) -> list[float]:
+def time_addition(way: Way, num_updates: int, *, optimizer: str = "sgd") -> list[float]:
     """Updates a second."""
-    sizes = [f"task.num_train={num_updates}", "task.num_val=64", "task.num_test=64"]
+    sizes = [f"optimizer={optimizer}"]
+    sizes += [f"task.num_train={num_updates}", "task.num_val=64", "task.num_test=64"]
     seconds = train_epochs(["+experiment=addition", "model=np-rnn", *sizes], way)
     return [num_updates / value for value in seconds]
 
@@ -95,8 +98,28 @@ def compare_addition(rounds: int, num_updates: int) -> list[Comparison]:
     ]  # fmt: skip
 
 
+def compare_optimizer(name: str, rounds: int, num_updates: int) -> Comparison:
+    sizes = {IN_BLOCKS: 20 * num_updates, ONE_BY_ONE: num_updates}
+    rates: dict[Way, list[float]] = {way: [] for way in sizes}
+    for _ in range(rounds):
+        for way, size in sizes.items():
+            rates[way] += time_addition(way, size, optimizer=name)
+    ours, theirs = (Side(way.name, tuple(rates[way])) for way in sizes)
+    return Comparison(f"addition, T=150, batch 1, {name}", "updates/s", "rate", ours, theirs)
+
+
+def compare_blocks_of_clips(rounds: int, batch_size: int) -> Comparison:
+    return _compare_on_clips((IN_BLOCKS, ONE_BY_ONE), rounds, 1, batch_size)
+
+
 def compare_clips(rounds: int, copies: int, batch_size: int) -> Comparison:
     ways = (Way("kernel"), Way("torch.nn.RNN", has_kernel=False))
+    return _compare_on_clips(ways, rounds, copies, batch_size)
+
+
+def _compare_on_clips(
+    ways: tuple[Way, Way], rounds: int, copies: int, batch_size: int
+) -> Comparison:
     rates: dict[Way, list[float]] = {way: [] for way in ways}
     lengths = read_lengths()
     with tempfile.TemporaryDirectory() as folder:
@@ -117,6 +140,14 @@ def main() -> None:
     machine = describe_machine()
     quick = options.quick
     comparisons = compare_addition(*((1, 40) if quick else (3, 1000)))
+    comparisons += [
+        compare_optimizer(name, *((1, 20) if quick else (3, 1000)))
+        for name in (("rmsprop",) if quick else ("rmsprop", "adam"))
+    ]
+    comparisons += [
+        compare_blocks_of_clips(1 if quick else 2, size)
+        for size in ((16,) if quick else (1, 4, 16))
+    ]
     comparisons += [
         compare_clips(1 if quick else 2, 1 if quick else 2, size)
         for size in ((64,) if quick else (64, 256))

@@ -64,7 +64,7 @@ def test_ratios_are_of_the_best_rounds_and_above_one_where_ours_is_better() -> N
     ("name", "num_comparisons"),
     [
         ("kernel", 21),
-        ("training", 3),
+        ("training", 5),
         ("loading", 5),
         ("extraction", 2),
     ],

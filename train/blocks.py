@@ -23,6 +23,10 @@ from train.specs import ComputeSpec
 # Sequences in a block: enough that what is paid once a block does not count.
 _SEQUENCES_PER_BLOCK = 512
 _MOST_BYTES = 64 << 20  # of a block's features
+# Products of weights and numbers: of a block, which nothing can interrupt, some second's; and of an
+# update as long as Lightning's work around it, beyond which several threads make it sooner alone.
+_MOST_PRODUCTS = 1e10
+_MOST_PRODUCTS_OF_UPDATE = 3e7
 _CELLS = ("simple", "lstm")
 _PARAMETERS = {
     "weight_ih": "recurrent.weight_ih_l0",
@@ -57,11 +61,19 @@ def choose_updates_per_step(
 
 
 def _count_updates(batch_size: int, *, net: SequenceNet, sequences: SequenceSet) -> int:
-    """As many updates as a block has room for, at least 1."""
-    steps = float(sequences.lengths.double().mean())
-    bytes_of_batch = batch_size * steps * net.spec.input_size * net.readout_weight.element_size()
-    most = min(_SEQUENCES_PER_BLOCK / batch_size, _MOST_BYTES / bytes_of_batch)
-    return max(1, int(most))
+    """As many updates as a block has room for; 1 where updates one at a time are as fast."""
+    steps = batch_size * float(sequences.lengths.double().mean())
+    num_bytes = steps * net.spec.input_size * net.readout_weight.element_size()
+    parameters = dict(net.named_parameters())
+    products = steps * sum(
+        parameters[_PARAMETERS[name]].numel() for name in ("weight_ih", "weight_hh")
+    )
+    if products > _MOST_PRODUCTS_OF_UPDATE and torch.get_num_threads() > 1:
+        return 1  # a block is computed by one thread
+    most = (
+        _SEQUENCES_PER_BLOCK / batch_size, _MOST_BYTES / num_bytes, _MOST_PRODUCTS / products
+    )  # fmt: skip
+    return max(1, int(min(most)))
 
 
 def find_obstacle(
