@@ -14,6 +14,7 @@ from pipeline.features import FeatureSpec, FeatureWriter
 from pipeline.video import read_header
 
 DIM = 1024
+DRAWN = FeatureSpec(backbone="drawn", dim=DIM)
 _NUM_LABELS = 11
 
 
@@ -28,14 +29,16 @@ def read_lengths() -> list[int]:
     return [count for count in counts if count]
 
 
-def write_store(folder: Path, lengths: Sequence[int], *, copies: int = 1) -> Path:
+def write_store(
+    folder: Path, lengths: Sequence[int], *, copies: int = 1, spec: FeatureSpec = DRAWN
+) -> Path:
     """A store of float16 features (T, 1024), `copies` clips of each length, in 11 classes.
 
     Each clip is cut from one drawn array, so that writing takes no longer than it must.
     """
     generator = np.random.default_rng(0)
     pool = generator.gamma(0.5, 1.0, size=(2 * max(lengths), DIM)).astype(np.float16)
-    with FeatureWriter(folder, FeatureSpec(backbone="drawn", dim=DIM)) as writer:
+    with FeatureWriter(folder, spec) as writer:
         for number, length in enumerate(list(lengths) * copies):
             label = f"Class{number % _NUM_LABELS:02d}"
             group = f"g{number % len(lengths) // _NUM_LABELS:02d}"  # copies are not independent

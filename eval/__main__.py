@@ -14,6 +14,7 @@ from eval.commands.study import STUDY
 from eval.commands.unknown import UNKNOWN
 from eval.commands.verb import run_verb
 from eval.commands.watch import WATCH
+from pipeline.allocation import keep_freed_memory
 
 VERBS = (PREDICT, WATCH, SERVE, STUDY, DYNAMICS, UNKNOWN, EXPORT)
 
@@ -25,4 +26,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # of the whole process, so not for a caller of main
     sys.exit(main())

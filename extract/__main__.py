@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from extract.allocation import keep_freed_memory
 from extract.limit import spread
 from extract.options import EXTRACT, FINISH, INSPECT, SPEECH, VERIFY, parse_words
+from pipeline.allocation import keep_freed_memory
 from pipeline.clips import find_clips, is_clip_list
 from pipeline.console import OK, SOME_FAILED, run_command
 

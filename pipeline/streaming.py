@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pipeline.backbones.encoder import Encoder, load_encoder
@@ -64,6 +65,15 @@ class Streamer:
     def num_frames(self) -> int:
         """Frames pushed since the start or the last reset, those between strides included."""
         return self._num_frames
+
+    def warm_up(self) -> None:
+        """Encode a black frame that leaves no trace, so that the first real one does not wait.
+
+        A net lays out its weights at its first frame, and one in 8 bits is compiled there.
+        """
+        if self._encoder is not None:
+            black = torch.zeros(1, 3, *self._encoder.backbone.steps.size, dtype=torch.uint8)
+            self._encoder.encode_crops(black.to(self._encoder.backbone.device))
 
     def reset(self) -> None:
         """Forget the stream: the next frame is the first of another."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import subprocess
@@ -12,10 +13,13 @@ import pytest
 import torch
 
 from benchmarks import texts
+from benchmarks.answers import __main__ as answers
+from benchmarks.answers.setting import Setting, write_h264
 from benchmarks.profiles import UPDATE, choose_shown, record_training
 from benchmarks.report import Comparison, Side
 from benchmarks.spans import Span, draw_timeline, own_cpu_seconds
 from pipeline.recurrent import fused
+from tests.test_predict_videos import make_classifier
 from tests.tiny_clips import write_clips
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +61,25 @@ def test_ratios_are_of_the_best_rounds_and_above_one_where_ours_is_better() -> N
     assert (rate.ratio, rate.ratio_of_medians, rate.is_met) == (9 / 4, 8 / 3, False)
     share = Comparison("", "s", "share", ours, theirs, target=0.4)
     assert (share.ratio, share.is_met) == (3 / 8, True)
+
+
+def test_every_stage_of_an_answer_stands_beside_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("time_starts", "time_loading"):  # they start processes, and read weights
+        monkeypatch.setattr(answers, name, lambda *_, **__: [])
+    names, more = ("short", "large", "small"), {}  # type: ignore[var-annotated]
+    paths = [tmp_path / f"{name}.mp4" for name in names]
+    videos = {path.stem: write_h264(path, height=48, width=64, num_frames=4) for path in paths}
+    options = argparse.Namespace(rounds=1, frames=4)
+    setting = Setting("float32", make_classifier(), None)
+    found = {row.what: row for row in answers.measure(setting, videos, options, more)}
+    stages = ["decode, large", "batch 1, float32: backbone", "resize, crop", "recurrent step",
+              "answer as JSON", "predict, float32: a frame", "serve, float32: request to answer",
+              "watch, float32, small: a frame read"]  # fmt: skip
+    assert set(stages) <= set(found)
+    assert all(row.ratio > 0 for row in found.values())
+    assert [text.split(" frames read")[0] for text in more.values()] == ["4", "4"]
 
 
 @pytest.mark.usefixtures("_tiny_data")

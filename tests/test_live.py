@@ -9,11 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
 from eval.predictions.calibration import Calibration
 from eval.videos.live import watch_live
 from pipeline.video import VideoError
-from pipeline.video.live import LiveFrames
+from pipeline.video.live import MOST_WAITING, LiveFrames
 from tests.test_predict_videos import make_classifier, write_colours
 from tests.waiting import wait_until
 
@@ -33,6 +35,43 @@ def test_a_slow_reader_gets_late_frames_dropped_and_counted(tmp_path: Path) -> N
     assert frames.num_dropped > 30
     assert colours == sorted(colours)
     assert colours[-1] == 2
+
+
+def test_frames_that_come_while_a_reader_is_late_for_once_wait(tmp_path: Path) -> None:
+    path = write_colours(tmp_path / "a.avi", "r", num_frames=MOST_WAITING, fps=100.0)
+    with LiveFrames(str(path)) as frames:
+        wait_for_frames(frames, MOST_WAITING)
+        assert len(list(frames)) == MOST_WAITING
+    assert frames.num_dropped == 0
+
+
+def test_of_more_frames_than_can_wait_the_oldest_are_dropped(tmp_path: Path) -> None:
+    path = write_colours(tmp_path / "a.avi", "rg", num_frames=MOST_WAITING, fps=100.0)
+    with LiveFrames(str(path)) as frames:
+        wait_until(lambda: frames.num_dropped == MOST_WAITING)
+        colours = [int(frame.mean(axis=(0, 1)).argmax()) for frame in frames]
+    assert colours == [1] * MOST_WAITING
+
+
+class Seen(nn.Module):
+    """The net of make_encoder, which keeps the shapes it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shapes.append(tuple(images.shape))
+        return images.mean(dim=(2, 3))
+
+
+def test_a_net_has_seen_a_frame_before_a_stream_is_opened() -> None:
+    classifier, net = make_classifier(), Seen()
+    encoder = classifier.encoder
+    encoder = replace(encoder, backbone=replace(encoder.backbone, module=net))
+    with pytest.raises(VideoError, match="cannot be opened"):
+        watch_live("no-such-file.mp4", replace(classifier, encoder=encoder))
+    assert net.shapes == [(1, 3, 8, 8)]  # one frame: as a stream gives them
 
 
 class Clock:

@@ -250,6 +250,17 @@ def test_the_memory_of_a_stream_of_frames_does_not_grow(stride: int) -> None:
     assert grown < MOST_GROWTH
 
 
+def test_warming_up_leaves_no_trace_in_a_stream() -> None:
+    streamer, (frame, *_) = Streamer(make_net("np-rnn", inputs=3), make_encoder()), make_frames()
+    expected = streamer.push(frame)
+    streamer.reset()
+    seconds = vars(streamer.seconds).copy()
+    streamer.warm_up()
+    assert streamer.num_frames == 0
+    assert vars(streamer.seconds) == seconds
+    np.testing.assert_array_equal(streamer.push(frame), expected)
+
+
 def test_what_is_no_frame_or_no_features_is_refused() -> None:
     streamer = Streamer(make_net("np-rnn", inputs=3), make_encoder())
     with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\), found float32"):

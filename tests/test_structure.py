@@ -17,6 +17,7 @@ PACKAGES = ("papers", "pipeline", *STAGES, "demo", "np_rnn")
 FLOORS = {
     "papers": 0,
     "pipeline": 0,
+    "pipeline.allocation": 0,
     "pipeline.choices": 0,
     "pipeline.console": 0,
     "pipeline.fields": 0,

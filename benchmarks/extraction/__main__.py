@@ -41,8 +41,8 @@ from benchmarks.report import (
     make_parser,
     write_report,
 )
-from extract.allocation import keep_freed_memory
 from extract.setup import default_workers
+from pipeline.allocation import keep_freed_memory
 from pipeline.backbones import Backbone, has_compiler, load_backbone, prepare, resolve_dtype
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.clips import FoundClips

@@ -20,10 +20,14 @@ _REPORT_SECONDS = 1.0
 
 
 class LiveReader:
-    """What a run says of one stream, frame by frame, in memory that does not grow."""
+    """What a run says of one stream, frame by frame, in memory that does not grow.
+
+    When it is made the encoder is warm: no frame waits for it, or is dropped meanwhile.
+    """
 
     def __init__(self, classifier: Classifier) -> None:
         self._streamer = Streamer(classifier.stepper, classifier.encoder)
+        self._streamer.warm_up()
         self._calibration = classifier.calibration
 
     @property
@@ -71,7 +75,8 @@ def watch_live(
     tell: Callable[[str], None] = print,
 ) -> LiveReport:
     """Tell the likeliest label, or none, once a second, until the source ends or Ctrl-C."""
-    frames, reader = LiveFrames(source), LiveReader(classifier)
+    reader = LiveReader(classifier)
+    frames = LiveFrames(source)
     start = said = time.perf_counter()
     shares: NDArray[np.float64] | None = None
     with frames:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any, Self
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from pipeline.video.file import VideoError
@@ -22,26 +24,35 @@ from pipeline.video.file import VideoError
 _CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 _POLL_SECONDS = 0.2
 _OPEN_SECONDS = 20.0
+MOST_WAITING = 5
+"""Frames that wait while the reader is busy: a fifth of a second of 25 frames a second."""
 
 
 class LiveFrames:
-    """Iterator over RGB frames (H, W, 3); between two of them it holds the newest one alone.
+    """Iterator over RGB frames (H, W, 3) that holds the MOST_WAITING newest ones of a busy reader.
 
+    A reader that is late for once loses none; of one that is too slow, the oldest are dropped.
     `source` is `camera:N`, an address, a file, or `-` for standard input. A source that gives
     frames faster than they are shown, as a file does, is held back to its own clock.
     """
 
     def __init__(self, source: str) -> None:
         self.num_dropped = 0
-        self.decode_seconds = 0.0
         self.num_decoded = 0
+        self._decode_seconds = self._convert_seconds = 0.0
         self._container = _open(source)
         self._is_piped = source == "-"
-        self._newest: NDArray[np.uint8] | None = None
+        self._waiting: deque[av.VideoFrame] = deque()
+        self._reformatter = VideoReformatter()
         self._error = ""
         self._is_done = self._stops = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read, name="live frames", daemon=True)
+
+    @property
+    def decode_seconds(self) -> float:
+        """Spent on all frames so far; those that were dropped are not converted to RGB."""
+        return self._decode_seconds + self._convert_seconds
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -61,15 +72,22 @@ class LiveFrames:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         while True:
             with self._changed:
-                while self._newest is None and not self._is_done:
+                while not self._waiting and not self._is_done:
                     self._changed.wait(_POLL_SECONDS)
-                frame, self._newest = self._newest, None
+                frame = self._waiting.popleft() if self._waiting else None
             if frame is not None:
-                yield frame
+                yield self._to_rgb(frame)
             elif self._error:
                 raise VideoError(self._error)
             else:
                 return
+
+    def _to_rgb(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        start = time.perf_counter()
+        rgb = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+        upright: NDArray[np.uint8] = np.rot90(rgb, round(frame.rotation / 90))
+        self._convert_seconds += time.perf_counter() - start
+        return upright
 
     def _read(self) -> None:
         try:
@@ -90,17 +108,17 @@ class LiveFrames:
         for frame in self._container.decode(video=0):
             if self._stops:
                 return
-            array = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
             now = time.perf_counter()
-            self.decode_seconds += now - before
+            self._decode_seconds += now - before
             self.num_decoded += 1
             if frame.time is not None:
                 start = start or (now, frame.time)
                 time.sleep(max(0.0, min(1.0, start[0] + frame.time - start[1] - now)))
             with self._changed:
-                # Not taken yet: it came too late for the net.
-                self.num_dropped += self._newest is not None
-                self._newest = array
+                if len(self._waiting) == MOST_WAITING:  # it came too late for the net
+                    self._waiting.popleft()
+                    self.num_dropped += 1
+                self._waiting.append(frame)
                 self._changed.notify()
             before = time.perf_counter()
 
