@@ -49,10 +49,19 @@ def answers(outputs: Floats, targets: Ints) -> NDArray[np.int64]:
     return np.where(hits, targets, others.argmax(axis=1)).astype(np.int64)
 
 
+def softmax(outputs: Floats) -> Floats:
+    """Probabilities (..., C), adding up to 1, of outputs (..., C).
+
+    To the bits of scipy's, whose import takes a tenth of the time of a short video's answer.
+    """
+    powers = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
 def target_probabilities(outputs: Floats, targets: Ints) -> Floats:
     """(N,) the softmax of the outputs (N, C) at the target."""
-    shifted = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
-    shares = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    shares = softmax(outputs.astype(np.float64))
     return np.take_along_axis(shares, targets[:, None], axis=1)[:, 0]
 
 

@@ -72,6 +72,16 @@ def test_a_backbone_imports_only_the_library_that_its_net_is_of() -> None:
     assert not {"timm", "torchvision", "torch._dynamo"} & imported
 
 
+def test_what_answers_for_a_video_imports_neither_scipy_nor_h5py() -> None:
+    program = "import sys, eval.videos.answers, eval.videos.live; print(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = set(ended.stdout.split())
+    assert "torch" in imported
+    assert not {"scipy", "h5py", "timm", "torchvision"} & imported
+
+
 @pytest.mark.parametrize("command", READ_RUNS)
 def test_without_any_run_nothing_that_takes_long_is_imported(command: str, tmp_path: Path) -> None:
     code, said, imported = start(command, tmp_path)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
@@ -45,6 +45,13 @@ def test_an_answer_is_the_target_exactly_where_it_is_a_hit() -> None:
     answers = metrics.answers(outputs, targets)
     np.testing.assert_array_equal(answers == targets, metrics.top_k_hits(outputs, targets, 1))
     assert (np.take_along_axis(outputs, answers[:, None], 1)[:, 0] == outputs.max(axis=1)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probabilities_have_the_bits_of_scipys(dtype: type) -> None:
+    drawn: metrics.Floats = 100 * np.random.default_rng(0).normal(size=(4, 7, 11))
+    outputs = drawn.astype(dtype)
+    np.testing.assert_array_equal(metrics.softmax(outputs), special.softmax(outputs, axis=-1))
 
 
 def test_target_probabilities_are_the_softmax_also_of_large_outputs() -> None:

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 
 from eval.predictions.predict import PartReader, predict
 from eval.predictions.predictions import Predictions
 from eval.predictions.unknown import find_threshold
 from pipeline.devices import resolve_device
 from pipeline.files import digest_file, write_text
+from pipeline.metrics import softmax
 from pipeline.runs import CALIBRATION, WEIGHTS, Run
 from pipeline.seals import dump_sealed, load_sealed
 from pipeline.tasks import CLASSIFICATION
@@ -52,10 +52,7 @@ class Calibration:
 
     def probabilities(self, outputs: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., C), adding up to 1, of outputs (..., C)."""
-        shares: NDArray[np.float64] = softmax(
-            outputs.astype(np.float64) / self.temperature, axis=-1
-        )
-        return shares
+        return softmax(outputs.astype(np.float64) / self.temperature).astype(np.float64, copy=False)
 
     def __str__(self) -> str:
         if not self.num_clips:
@@ -78,21 +75,24 @@ def fit_calibration(predictions: Predictions) -> Calibration:
     targets = np.full(outputs.shape, 1 / ((num + 2) * max(1, num_labels - 1)))
     np.put_along_axis(targets, predictions.targets[:, None], (num + 1) / (num + 2), axis=1)
 
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - answers come without it
+    from scipy.special import log_softmax  # noqa: PLC0415
+
     def loss(log_temperature: float) -> float:
         logs = log_softmax(outputs / np.exp(log_temperature), axis=1)
         return float(-(targets * logs).sum(axis=1).mean())
-
-    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - answers come without it
 
     low, high = np.log(BOUNDS)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     temperature = float(np.exp(found.x))
     before, after = (_nll(outputs / t, predictions.targets) for t in (1.0, temperature))
-    threshold = find_threshold(softmax(outputs / temperature, axis=1), predictions.targets)
+    threshold = find_threshold(softmax(outputs / temperature), predictions.targets)
     return Calibration(temperature, num, before, after, threshold=threshold)
 
 
 def _nll(outputs: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    from scipy.special import log_softmax  # noqa: PLC0415
+
     logs = log_softmax(outputs, axis=1)
     return float(-np.take_along_axis(logs, targets[:, None], axis=1).mean())
 

@@ -48,6 +48,13 @@ class ResponseNorm(nn.Module):
         return x * (root * root.sqrt())
 
 
+class _Conv2d(nn.Conv2d):
+    """Without numbers until `load_bvlc` fills them in: to draw some first takes as long."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
 class Inception(nn.Module):
     """Four branches side by side, (B, C, H, W) to (B, sum of the branches' channels, H, W)."""
 
@@ -56,10 +63,10 @@ class Inception(nn.Module):
         one, reduce3, three, reduce5, five, pool = channels
         self.sizes = [one, reduce3, reduce5]
         # The three 1x1 convolutions of the input are one: their weights lie side by side.
-        self.entry = nn.Conv2d(num_inputs, sum(self.sizes), 1)
-        self.three = nn.Conv2d(reduce3, three, 3, padding=1)
-        self.five = nn.Conv2d(reduce5, five, 5, padding=2)
-        self.pool = nn.Conv2d(num_inputs, pool, 1)
+        self.entry = _Conv2d(num_inputs, sum(self.sizes), 1)
+        self.three = _Conv2d(reduce3, three, 3, padding=1)
+        self.five = _Conv2d(reduce5, five, 5, padding=2)
+        self.pool = _Conv2d(num_inputs, pool, 1)
         self.num_outputs = one + three + five + pool
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,10 +85,10 @@ class BvlcGoogLeNet(nn.Module):
 
     def __init__(self, *, with_classifier: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3)
+        self.conv1 = _Conv2d(3, 64, 7, stride=2, padding=3)
         self.norm1 = ResponseNorm(64)
-        self.conv2_reduce = nn.Conv2d(64, 64, 1)
-        self.conv2 = nn.Conv2d(64, 192, 3, padding=1)
+        self.conv2_reduce = _Conv2d(64, 64, 1)
+        self.conv2 = _Conv2d(64, 192, 3, padding=1)
         self.norm2 = ResponseNorm(192)
         self.blocks = nn.ModuleDict()
         num_channels = 192
@@ -90,6 +97,7 @@ class BvlcGoogLeNet(nn.Module):
             self.blocks[name] = block
             num_channels = block.num_outputs
         self.classifier = nn.Linear(num_channels, 1000) if with_classifier else nn.Identity()
+        self.dim_of_features = 1000 if with_classifier else num_channels
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm1(_halve(F.relu(self.conv1(x))))  # (B, 64, 56, 56)

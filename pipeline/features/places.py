@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.features.files import naming_damage, open_unsealed
 from pipeline.features.seal import is_as_written, read_sealed
+
+if TYPE_CHECKING:
+    import h5py
 
 SealedPlace = tuple[int, tuple[int, ...], str]
 """Offset, shape and dtype, as a seal holds them."""
@@ -64,6 +66,8 @@ def read_array(shard: Path, clip_id: str, place: Place | None) -> NDArray[Any]:
     """The numbers of a clip."""
     with naming_damage(shard):
         if place is None:
+            import h5py  # noqa: PLC0415 - answers to videos come without it
+
             with h5py.File(shard, "r") as file:
                 array: NDArray[Any] = file["clips"][clip_id][:]
             return array

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-
 from pipeline.features.checksum import find_damage
 from pipeline.features.files import INDEX, open_unsealed, read_shard
 from pipeline.features.places import read_array, read_places
@@ -75,6 +73,8 @@ def check_index(folder: Path, indexed: Iterable[tuple[str, ClipRecord]]) -> Iter
 
 
 def _leads_to(link: object, shard: str, clip_id: str) -> bool:
+    import h5py  # noqa: PLC0415 - answers to videos come without it
+
     return (
         isinstance(link, h5py.ExternalLink)
         and link.filename == f"{shard}.h5"

@@ -9,9 +9,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +21,9 @@ from pipeline.features.places import SealedPlace, find_place
 from pipeline.features.seal import USER_BLOCK_BYTES, seal
 from pipeline.features.spec import ClipRecord, Failure, FeatureSpec
 from pipeline.files import replacing, saying_need
+
+if TYPE_CHECKING:
+    import h5py
 
 # Frames of a clip held until they are written; a longer clip becomes a chunked dataset.
 _BUFFER_FRAMES = 4096
@@ -72,6 +74,8 @@ class ShardWriter:
         self._failures: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
+        import h5py  # noqa: PLC0415 - answers to videos come without it
+
         unfinished = self._whole.enter_context(replacing(self._path))
         self._whole.push(partial(self._seal, unfinished))
         room = self._whole.enter_context(unfinished.open("wb"))
