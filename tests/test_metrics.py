@@ -48,9 +48,9 @@ def test_an_answer_is_the_target_exactly_where_it_is_a_hit() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_probabilities_have_the_bits_of_scipys(dtype: type) -> None:
+def test_probabilities_have_the_bits_of_scipys(dtype: type[np.floating]) -> None:
     drawn: metrics.Floats = 100 * np.random.default_rng(0).normal(size=(4, 7, 11))
-    outputs = drawn.astype(dtype)
+    outputs: metrics.Floats = drawn.astype(dtype)
     np.testing.assert_array_equal(metrics.softmax(outputs), special.softmax(outputs, axis=-1))
 
 

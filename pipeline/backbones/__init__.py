@@ -2,11 +2,11 @@
 
 from pipeline.backbones.backbone import (
     Backbone,
-    has_compiler,
     load_backbone,
     prepare,
     resolve_dtype,
 )
+from pipeline.backbones.compiling import has_compiler
 from pipeline.backbones.weights import NO_FILES
 
 __all__ = [

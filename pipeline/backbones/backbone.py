@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.backbones.compiling import check_compiler, keep_code
 from pipeline.backbones.preprocessing import Preprocessing
 from pipeline.backbones.weights import NO_FILES, digest
 from pipeline.choices import check_choice
@@ -143,11 +142,13 @@ def prepare(
 ) -> Backbone:
     """The same backbone on `device` in `dtype`, `batch_frames` frames at a time; fast.
 
-    `compiled` costs up to half a minute at the first `encode`, and needs a C++ compiler on a CPU.
+    `compiled` costs up to half a minute at the first `encode`, and needs a C++ compiler on a CPU;
+    its code is kept (`keep_code`), so that later processes need two seconds.
     """
     check_choice("--dtype", dtype, DTYPES)
     if compiled and device == "cpu":
-        _check_compiler()
+        check_compiler()
+        keep_code()
     module = copy.deepcopy(backbone.module)
     if backbone.name == "googlenet":
         from pipeline.backbones.of_torchvision import fold_norms
@@ -180,17 +181,3 @@ def resolve_dtype(dtype: str, device: str) -> str:
         is_cuda = torch.device(device).type == "cuda"
         is_native = is_cuda and torch.cuda.get_device_capability(device) >= (8, 0)
     return "bfloat16" if is_native else "float32"
-
-
-def has_compiler() -> bool:
-    """Whether there is the C++ compiler that compiling a backbone for a CPU needs."""
-    found = [os.environ.get("CXX"), "g++", "clang++", "cl"]
-    return any(shutil.which(name) for name in found if name)
-
-
-def _check_compiler() -> None:
-    if not has_compiler():
-        raise ValueError(
-            "Compiling the backbone needs a C++ compiler, and none was found (CXX, g++, clang++).\n"
-            "Install one, or run without compilation."
-        )
