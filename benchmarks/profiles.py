@@ -73,8 +73,8 @@ def count_products(name: str, _: torch.dtype, struct: Any) -> tuple[str, float]:
     hidden, inputs = int(struct.hidden), int(struct.inputs)
     sums = num_sums(library.CELLS[struct.cell], hidden)
     if name == "updates":
-        steps = int(struct.num_updates * struct.batch * struct.steps)
-        return "kernel, blocks", float(3 * steps * sums * (hidden + inputs))
+        steps = _sum_steps_of_updates(struct)
+        return "kernel, blocks", float(steps * sums * (3 * hidden + 2 * inputs))
     steps = _sum_lengths(struct)
     if name == "forward":
         return "kernel, forward", float(steps * sums * (hidden + inputs))
@@ -85,8 +85,17 @@ def count_products(name: str, _: torch.dtype, struct: Any) -> tuple[str, float]:
 def _sum_lengths(struct: Any) -> int:
     if not struct.lengths:
         return int(struct.batch * struct.steps)
-    array = ctypes.cast(struct.lengths, ctypes.POINTER(ctypes.c_int64))
-    return sum(array[: int(struct.batch)])
+    return _sum_integers(struct.lengths, struct.batch)
+
+
+def _sum_steps_of_updates(struct: Any) -> int:
+    if struct.lengths:
+        return _sum_integers(struct.lengths, struct.num_updates * struct.batch)
+    return int(struct.batch) * _sum_integers(struct.steps, struct.num_updates)
+
+
+def _sum_integers(address: int, count: int) -> int:
+    return sum(ctypes.cast(address, ctypes.POINTER(ctypes.c_int64))[:count])
 
 
 def record_training(overrides: Sequence[str]) -> list[Span]:

@@ -16,8 +16,8 @@ from train.blocks import choose_updates_per_step
 from train.specs import ComputeSpec
 
 COMPUTE = ComputeSpec(
-    num_workers=0, updates_per_step="auto", accelerator="cpu", devices=1, num_nodes=1,
-    strategy="auto",
+    num_workers=0, threads="auto", updates_per_step="auto", accelerator="cpu", devices=1,
+    num_nodes=1, strategy="auto",
 )  # fmt: skip
 
 

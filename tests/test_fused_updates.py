@@ -331,6 +331,24 @@ def test_autograd_notices_that_the_weights_changed(isa: str) -> None:
         torch.autograd.backward(loss)
 
 
+@pytest.mark.parametrize("inputs", [3, 40])
+def test_half_precision_changes_no_bit_of_a_block(isa: str, inputs: int) -> None:
+    halves = torch.rand(3, 5, 7, inputs).half()
+    left = []
+    for features in (halves, halves.float(), list(halves), [*halves.float()]):
+        weights = make_weights(inputs, 4, torch.float32)
+        updates.run_updates(
+            Batches(features, torch.ones(3, 5, 4)),
+            weights=weights,
+            optimizer=Optimizer("sgd", 1e-4),
+        )
+        left.append(list(vars(weights).values()))
+    assert all(
+        torch.equal(*pair) for other in left[1:] for pair in zip(left[0], other, strict=True)
+    )
+    assert not torch.equal(left[0][0], make_weights(inputs, 4, torch.float32).weight_ih)
+
+
 def test_updates_that_do_not_fit_are_refused(isa: str) -> None:
     weights, features = make_weights(2, 3, torch.float32), torch.rand(1, 1, 2, 2)
     choices: dict[str, Any] = {"weights": weights, "optimizer": Optimizer("sgd", 0.1)}

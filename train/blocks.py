@@ -50,7 +50,11 @@ def choose_updates_per_step(
     """
     reason = find_obstacle(compute, batch, net=net, sequences=sequences)
     if compute.updates_per_step == "auto":
-        return 1 if reason else _count_updates(batch.batch_size, net=net, sequences=sequences)
+        if reason:
+            return 1
+        return _count_updates(
+            batch.batch_size, net=net, sequences=sequences, num_threads=compute.found_threads
+        )
     asked = int(compute.updates_per_step)
     if asked > 1 and reason:
         raise ValueError(
@@ -60,7 +64,9 @@ def choose_updates_per_step(
     return asked
 
 
-def _count_updates(batch_size: int, *, net: SequenceNet, sequences: SequenceSet) -> int:
+def _count_updates(
+    batch_size: int, *, net: SequenceNet, sequences: SequenceSet, num_threads: int
+) -> int:
     """As many updates as a block has room for; 1 where updates one at a time are as fast."""
     steps = batch_size * float(sequences.lengths.double().mean())
     num_bytes = steps * net.spec.input_size * net.readout_weight.element_size()
@@ -68,7 +74,7 @@ def _count_updates(batch_size: int, *, net: SequenceNet, sequences: SequenceSet)
     products = steps * sum(
         parameters[_PARAMETERS[name]].numel() for name in ("weight_ih", "weight_hh")
     )
-    if products > _MOST_PRODUCTS_OF_UPDATE and torch.get_num_threads() > 1:
+    if products > _MOST_PRODUCTS_OF_UPDATE and num_threads > 1:
         return 1  # a block is computed by one thread
     most = (
         _SEQUENCES_PER_BLOCK / batch_size, _MOST_BYTES / num_bytes, _MOST_PRODUCTS / products
@@ -117,11 +123,10 @@ def _list_batches(
     block: SequenceBatch | SequenceBlock, batch_size: int, *, net: SequenceNet
 ) -> updates.Batches:
     """The K batches of a block, with the masks that dropout draws for them."""
-    dtype = net.readout_weight.dtype
     if isinstance(block, SequenceBlock):
         targets = torch.stack([batch.targets for batch in block.batches])
         return updates.Batches(
-            [batch.features.to(dtype) for batch in block.batches],
+            [_as_read(batch.features, net) for batch in block.batches],
             targets,
             lengths=torch.stack([batch.lengths for batch in block.batches]),
             masks=_draw_masks(net, targets),
@@ -130,9 +135,16 @@ def _list_batches(
     size = batch_size if num % batch_size == 0 else num
     features, targets = (
         tensor.view(num // size, size, *tensor.shape[1:])
-        for tensor in (block.features.to(dtype), block.targets)
+        for tensor in (_as_read(block.features, net), block.targets)
     )
     return updates.Batches(features, targets, masks=_draw_masks(net, targets))
+
+
+def _as_read(features: Tensor, net: SequenceNet) -> Tensor:
+    """In the weights' type, or half precision, which the kernel reads as it is."""
+    if features.dtype == torch.float16:
+        return features
+    return features.to(net.readout_weight.dtype)
 
 
 def make_updates(

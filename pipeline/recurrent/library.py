@@ -41,7 +41,7 @@ Pass = _struct(
 BlockOfUpdates = _struct(
     "BlockOfUpdates",
     "isa cell optimizer num_before num_updates batch longest inputs hidden outputs"
-    " is_classification is_mean reads_mean clips_values",
+    " is_classification is_mean reads_mean reads_half clips_values",
     doubles="learning_rate clip decay mean_decay epsilon",
     pointers="features steps lengths masks targets weight_ih weight_hh bias weight_out bias_out"
     " means squares losses gradient_norms",

@@ -28,8 +28,9 @@ class Updates(NamedTuple):
 class Batches:
     """What K updates read: update k the b sequences features[k].
 
-    `features` (K, b, T, D), or K tensors (b, T_k, D); `targets` (K, b, C) of the same type for
-    squared errors, (K, b) int64 for cross entropy; `lengths` (K, b) int64, the real steps, None:
+    `features` (K, b, T, D), or K tensors (b, T_k, D), of the weights' type, or float16, which is
+    read as it is; `targets` (K, b, C) of the weights' type for squared errors, (K, b) int64 for
+    cross entropy; `lengths` (K, b) int64, the real steps, None:
     all. `masks` (K, b, H): factors of what the linear layer reads, None: 1.
     """
 
@@ -52,8 +53,8 @@ class _Features(NamedTuple):
 def _find_features(features: Tensor | Sequence[Tensor], dtype: torch.dtype) -> _Features:
     """The features of (K, b, T, D), or of K tensors (b, T_k, D)."""
     if isinstance(features, Tensor):
-        check_float(features, 4)
-        check("features", features, tuple(features.shape), dtype)
+        check_float(features, 4, or_half=True)
+        check("features", features, tuple(features.shape), _read_as(features, dtype))
         whole = features.contiguous()
         num, batch, steps, inputs = whole.shape
         num_bytes = batch * steps * inputs * whole.element_size()
@@ -61,11 +62,17 @@ def _find_features(features: Tensor | Sequence[Tensor], dtype: torch.dtype) -> _
         return _Features([whole], addresses, torch.full((num,), steps), batch, inputs)
     held = [each.contiguous() for each in features]
     for each in held:
-        check_float(each, 3)
-        check("features", each, (len(held[0]), each.shape[1], held[0].shape[2]), dtype)
+        check_float(each, 3, or_half=True)
+        shape = len(held[0]), each.shape[1], held[0].shape[2]
+        check("features", each, shape, _read_as(held[0], dtype))
     addresses = torch.tensor([each.data_ptr() for each in held])
     steps_of = torch.tensor([each.shape[1] for each in held])
     return _Features(held, addresses, steps_of, len(held[0]), held[0].shape[2])
+
+
+def _read_as(features: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """The type that features must have beside weights of `dtype`."""
+    return torch.float16 if features.dtype == torch.float16 else dtype
 
 
 def _check_targets(targets: Tensor, sizes: tuple[int, int, int], dtype: torch.dtype) -> None:
@@ -145,7 +152,8 @@ def run_updates(
         isa=ISAS.index(isa()), cell=CELLS.index(cell), num_updates=num,
         batch=features.batch, longest=int(features.steps.max()), inputs=features.inputs,
         hidden=hidden, outputs=outputs, is_classification=is_classification,
-        is_mean=reduction == "mean", reads_mean=readout == "mean", clips_values=clip_by == "value",
+        is_mean=reduction == "mean", reads_mean=readout == "mean",
+        reads_half=features.held[0].dtype == torch.float16, clips_values=clip_by == "value",
         clip=clip, **_describe(optimizer),
         **{name: None if of is None else of.data_ptr() for name, of in tensors.items()},
     )  # fmt: skip

@@ -59,6 +59,7 @@ struct nprnn_updates {
     int64_t is_classification;  // cross entropy of int64 classes; otherwise squared error
     int64_t is_mean;            // loss averaged as torch averages it; otherwise summed
     int64_t reads_mean;         // the readout reads the mean of a sequence's states; otherwise the last
+    int64_t reads_half;         // the features are IEEE half precision, whatever the rest is
     int64_t clips_values;       // clip each value to +-clip; otherwise the global norm to clip
     double learning_rate;
     double clip;           // infinity: no clipping

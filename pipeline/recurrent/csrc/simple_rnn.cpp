@@ -211,6 +211,7 @@ nprnn_pass pass_of(const nprnn_updates& all, const Readout<T>& read, Arena* aren
     pass.batch = all.batch;
     pass.inputs = all.inputs;
     pass.hidden = all.hidden;
+    pass.reads_half = all.reads_half;
     pass.weight_ih = all.weight_ih;
     pass.weight_hh = all.weight_hh;
     pass.bias = all.bias;
