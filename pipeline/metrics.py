@@ -52,7 +52,7 @@ def answers(outputs: Floats, targets: Ints) -> NDArray[np.int64]:
 def softmax(outputs: Floats) -> Floats:
     """Probabilities (..., C), adding up to 1, of outputs (..., C).
 
-    To the bits of scipy's, whose import takes a tenth of the time of a short video's answer.
+    To the bits of scipy's, whose import takes a tenth of a second.
     """
     powers = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
     shares: Floats = powers / powers.sum(axis=-1, keepdims=True)
