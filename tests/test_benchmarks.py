@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import texts
+from benchmarks import texts, versions
 from benchmarks.answers import __main__ as answers
 from benchmarks.answers.setting import Setting, write_h264
 from benchmarks.profiles import UPDATE, choose_shown, record_training
@@ -137,3 +137,10 @@ def test_a_profile_tells_the_products_of_each_call_of_the_kernel(tmp_path: Path)
     assert {"readout and loss", "clipping and optimizer"} <= {span.part for span in spans}
     draw_timeline(choose_shown(spans, UPDATE), tmp_path / "a.svg")
     assert "kernel, backward" in (tmp_path / "a.svg").read_text()
+
+
+def test_two_checkouts_train_by_turns() -> None:
+    case = ["task=addition", "task.length=5", "task.num_train=4", "task.num_val=2"]
+    (found,) = versions.compare(ROOT, {"addition": (case, 4)}, rounds=1)
+    assert [len(side.values) for side in (found.ours, found.theirs)] == [1, 1]
+    assert found.ratio > 0
