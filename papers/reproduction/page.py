@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,7 +128,7 @@ def describe_runs(lines: Sequence[Line]) -> Table:
     for (machine, version), num in sorted(groups.items()):
         own = [line for line in lines if (line.machine, line.version) == (machine, version)]
         seeds = ", ".join(map(str, sorted({line.seed for line in own})))
-        total = write_seconds(sum(line.seconds for line in own))
+        total = write_seconds(math.fsum(line.seconds for line in own))
         rows.append((machine, version, str(num), seeds, total))
     return Table(headers, tuple(rows))
 
