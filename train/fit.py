@@ -17,8 +17,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from pipeline.files import write_text
-from pipeline.recurrent.classifier import SequenceNet, build_net, num_parameters
-from pipeline.recurrent.counts import multiply_adds_per_step
+from pipeline.recurrent.classifier import build_net
 from pipeline.runs import (
     DIVERGED,
     Run,
@@ -31,6 +30,7 @@ from pipeline.runs import (
 )
 from pipeline.sequences import SequenceBatch, SequenceSet, make_loader
 from pipeline.tasks import CLASSIFICATION, LANGUAGE
+from train.announce import announce
 from train.blocks import choose_updates_per_step
 from train.callbacks import count_seconds, read_scores, write_scores
 from train.checkpoints import read_checkpoint
@@ -44,9 +44,6 @@ from train.training import (
     Training,
     check_config,
     find_folder,
-    find_notes,
-    find_untrained,
-    find_unvalidated,
 )
 
 _VAL_BATCH_SIZE = 256
@@ -198,7 +195,7 @@ def _prepare(training: Training) -> tuple[SequenceModule, RankedBatches, list[st
         train_set, val_set,
         partial(_make_loaders, training, updates_per_step=updates_per_step),
     )  # fmt: skip
-    return module, batches, _announce(training, net, train_set, updates_per_step)
+    return module, batches, announce(training, net, train_set, updates_per_step)
 
 
 def _find_checkpoint(folder: Path) -> Path | None:
@@ -251,44 +248,6 @@ def _check_embedding(training: Training) -> None:
             f"model.embedding_size is {net.embedding_size}, but the features of task={task} are "
             f"{what}.\nPass model.embedding_size={fix}."
         )
-
-
-def _announce(
-    training: Training, net: SequenceNet, train_set: SequenceSet, updates_per_step: int
-) -> list[str]:
-    """What is about to be trained, for the terminal."""
-    task, budget = training.task, training.config.budget
-    lines = [
-        f"  {training.config.net.name}: {num_parameters(net)} parameters, "
-        f"{multiply_adds_per_step(training.config.net)} multiply-adds a step",
-        f"  {task.num_outputs} outputs; train {task.use('train')}; val {task.use('val')}; "
-        f"sequences {'in memory' if train_set.is_in_memory else 'read from disk'}",
-    ]
-    lines += [f"  {note}" for note in find_notes(task)]
-    if absent := find_unvalidated(task):
-        lines.append(
-            f"  warning: no validation clip of {len(absent)} of {len(task.labels)} classes "
-            f"({', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}): no epoch is chosen by "
-            f"them, and validation scores leave them out"
-        )
-    if unknown := find_untrained(task):
-        lines.append(
-            f"  warning: no training frame of {len(unknown)} of {len(task.labels)} classes "
-            f"({', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}): where they are "
-            f"spoken the net is wrong"
-        )
-    if budget != 1:
-        lines.append(f"  a trial with {budget:g} of the training budget")
-    if training.compute.found_accelerator == "cpu" and updates_per_step == 1:
-        threads = training.compute.found_threads
-        lines.append(f"  {threads} thread{'s' * (threads > 1)} on the CPU")
-    if updates_per_step > 1:
-        lines.append(f"  {updates_per_step} consecutive updates at a time, in the fused kernel")
-    if (num := training.compute.num_processes) > 1:
-        lines.append(
-            f"  {num} processes, which share each batch of {training.config.batch.batch_size}"
-        )
-    return lines
 
 
 def _make_loaders(
