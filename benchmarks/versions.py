@@ -19,7 +19,7 @@ from benchmarks.report import Comparison, Side, describe_machine, make_parser, w
 from benchmarks.stores import read_lengths, write_store
 
 ROOT = Path(__file__).resolve().parent.parent
-# Run in the checkout's own folder, so that its packages are imported; torch's threads are left.
+# Run in the checkout's own folder, so that its packages are imported.
 _TRAIN = """
 import csv, json, sys, torch
 from train.config import compose_config

@@ -24,7 +24,7 @@ from pipeline.tasks import make_task
 from tests.test_train import read_log
 from tests.tiny_runs import toy_section, write_split, write_store
 from train.config import compose_config
-from train.devices import find_accelerator, find_devices, find_num_nodes
+from train.devices import count_cores, find_accelerator, find_devices, find_num_nodes
 from train.fit import train_run
 from train.module import FILLER
 from train.ranks import ShareOfBatches, refusing_once
@@ -33,7 +33,7 @@ from train.training import check_config
 ROOT = Path(__file__).resolve().parent.parent
 NO_GROUP = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 
-needs_two_cores = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core is one device")
+needs_two_cores = pytest.mark.skipif(count_cores() < 2, reason="one core is one device")
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_the_shares_of_all_ranks_are_each_batch_of_one_device_once(
 def test_the_number_of_devices_makes_no_other_run(
     data: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("train.devices.count_cores", lambda: 8)
     one, several = (
         check_config(compose_config([*data, *more]))
         for more in ([], ["trainer.devices=4", "trainer.strategy=ddp"])
@@ -207,7 +207,7 @@ def test_the_number_of_devices_makes_no_other_run(
 def test_devices_and_precisions_that_are_not_there_are_refused(
     data: list[str], monkeypatch: pytest.MonkeyPatch, override: str, message: str
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("train.devices.count_cores", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     for name in NO_GROUP:

@@ -107,7 +107,7 @@ def _count_here(accelerator: str) -> int:
 
     if accelerator == "cuda":
         return torch.cuda.device_count()
-    return (os.cpu_count() or 1) if accelerator == "cpu" else 1
+    return count_cores() if accelerator == "cpu" else 1
 
 
 def find_num_nodes(num_nodes: Any) -> int:

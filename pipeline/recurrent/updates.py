@@ -130,31 +130,21 @@ def run_updates(
     dtype = weights.bias.dtype
     features = _find_features(batches.features, dtype)
     num, is_classification = len(features.steps), loss == "cross_entropy"
-    hidden, outputs = weights.weight_hh.shape[1], len(weights.bias_out)
-    sizes = (num, features.batch, outputs)
+    sizes = (num, features.batch, len(weights.bias_out))
     _check_targets(batches.targets, sizes, torch.int64 if is_classification else dtype)
     _check_weights(weights, features.inputs, cell)
     optimizer.check_fits(weights)
-    lengths, masks = batches.lengths, batches.masks
-    if lengths is not None:
-        lengths = check_lengths(lengths, sizes[:2], features.steps[:, None])
-    if masks is not None:
-        check("masks", masks, (num, features.batch, hidden), dtype)
-        masks = masks.contiguous()
     updates = Updates(*torch.empty((2, num), dtype=torch.float64))
     tensors = {
-        "features": features.addresses, "steps": features.steps, "lengths": lengths,
-        "masks": masks, "targets": batches.targets.contiguous(),
+        "features": features.addresses, "steps": features.steps,
+        **_check_beside(batches, features, weights), "targets": batches.targets.contiguous(),
         "means": _point_at(optimizer.means), "squares": _point_at(optimizer.squares),
         **vars(weights), **updates._asdict(),
     }  # fmt: skip
     struct = library.BlockOfUpdates(
-        isa=ISAS.index(isa()), cell=CELLS.index(cell), num_updates=num,
-        batch=features.batch, longest=int(features.steps.max()), inputs=features.inputs,
-        hidden=hidden, outputs=outputs, is_classification=is_classification,
-        is_mean=reduction == "mean", reads_mean=readout == "mean",
-        reads_half=features.held[0].dtype == torch.float16, clips_values=clip_by == "value",
-        clip=clip, **_describe(optimizer),
+        isa=ISAS.index(isa()), cell=CELLS.index(cell), is_classification=is_classification,
+        is_mean=reduction == "mean", reads_mean=readout == "mean", clips_values=clip_by == "value",
+        clip=clip, **_describe_sizes(features, weights), **_describe(optimizer),
         **{name: None if of is None else of.data_ptr() for name, of in tensors.items()},
     )  # fmt: skip
     library.call("updates", dtype, struct)
@@ -164,11 +154,37 @@ def run_updates(
     return updates
 
 
+def _check_beside(
+    batches: Batches, features: _Features, weights: NetWeights
+) -> dict[str, Tensor | None]:
+    """Lengths and masks, as the kernel reads them; ValueError where they do not fit."""
+    lengths, masks = batches.lengths, batches.masks
+    num, batch, hidden = len(features.steps), features.batch, weights.weight_hh.shape[1]
+    if lengths is not None:
+        lengths = check_lengths(lengths, (num, batch), features.steps[:, None])
+    if masks is not None:
+        check("masks", masks, (num, batch, hidden), weights.bias.dtype)
+        masks = masks.contiguous()
+    return {"lengths": lengths, "masks": masks}
+
+
 def _point_at(weights: NetWeights | None) -> Tensor | None:
     """The addresses of the five tensors, as the kernel reads them."""
     if weights is None:
         return None
     return torch.tensor([tensor.data_ptr() for tensor in vars(weights).values()])
+
+
+def _describe_sizes(features: _Features, weights: NetWeights) -> dict[str, int]:
+    return {
+        "num_updates": len(features.steps),
+        "batch": features.batch,
+        "longest": int(features.steps.max()),
+        "inputs": features.inputs,
+        "hidden": weights.weight_hh.shape[1],
+        "outputs": len(weights.bias_out),
+        "reads_half": features.held[0].dtype == torch.float16,
+    }
 
 
 def _describe(optimizer: Optimizer) -> dict[str, Any]:
